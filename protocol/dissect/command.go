@@ -1,0 +1,239 @@
+package dissect
+
+import (
+	"bytes"
+
+	"smtpscope/protocol/trace"
+)
+
+// Command takes apart one command line, its line end included.
+func Command(line []byte) []trace.Field {
+	c := &cutter{b: line, end: trimLineEnd(line)}
+	verbEnd := c.word()
+	var verb string
+	if verbEnd <= maxToken {
+		verb = lower(line[:verbEnd])
+	}
+	args, known := commands[verb]
+	if !known {
+		c.leaf(0, c.end, "line", "command.other", "")
+	} else {
+		c.leaf(0, verbEnd, "verb", "command."+verb, "")
+		c.spaces(0)
+		if args != nil {
+			args(c)
+		}
+		c.leaf(0, c.end, "argument", "field.unexpected", "")
+	}
+	c.lineEnd(len(line))
+	return c.fields
+}
+
+// Response takes apart a line of the client in a SASL exchange. It decodes
+// nothing: the line is a secret (RFC 4954, 4).
+func Response(line []byte) []trace.Field {
+	c := &cutter{b: line, end: trimLineEnd(line)}
+	if string(c.text()) == "*" {
+		c.leaf(0, c.end, "cancel", "field.cancel", "")
+	}
+	c.leaf(0, c.end, "response", "field.response", "")
+	c.lineEnd(len(line))
+	return c.fields
+}
+
+// commands says how the arguments of each command are taken apart; nil where
+// there should be none.
+var commands = map[string]func(*cutter){
+	"auth":     authArguments,
+	"data":     nil,
+	"ehlo":     clientName,
+	"expn":     argument,
+	"helo":     clientName,
+	"help":     argument,
+	"mail":     func(c *cutter) { path(c, "from:", "reverse-path") },
+	"noop":     argument,
+	"quit":     nil,
+	"rcpt":     func(c *cutter) { path(c, "to:", "forward-path") },
+	"rset":     nil,
+	"starttls": nil,
+	"vrfy":     argument,
+}
+
+func argument(c *cutter) {
+	c.leaf(0, c.end, "argument", "field.argument", "")
+}
+
+func clientName(c *cutter) {
+	domain(c, 0, c.word())
+	c.spaces(0)
+}
+
+func authArguments(c *cutter) {
+	mechanism(c, c.word())
+	c.spaces(0)
+	c.leaf(0, c.word(), "initial-response", "field.initial-response", "")
+	c.spaces(0)
+}
+
+func mechanism(c *cutter, to int) {
+	c.leaf(0, to, "mechanism", entry("mechanism.", c.b[c.pos:to], "field.mechanism"), "")
+}
+
+func domain(c *cutter, depth, to int) {
+	if c.pos < to && c.b[c.pos] == '[' {
+		c.leaf(depth, to, "address-literal", "field.address-literal", "")
+	}
+	c.leaf(depth, to, "domain", "field.domain", "")
+}
+
+// path takes apart the arguments of MAIL and RCPT; keyword is in lower case. It
+// accepts what is wrong but seen: a space after the colon, no brackets.
+func path(c *cutter, keyword, name string) {
+	n := len(keyword)
+	if len(c.text()) < n || lower(c.text()[:n]) != keyword {
+		return
+	}
+	c.leaf(0, c.pos+n, "keyword", "field.keyword", "")
+	c.spaces(0)
+	to := c.pos + pathLen(c.text())
+	switch {
+	case name == "reverse-path" && string(c.b[c.pos:to]) == "<>":
+		c.leaf(0, to, name, "field.null-path", "null")
+	case to > c.pos:
+		c.group(0, to, name, "field."+name, "")
+		mailbox(c, to)
+	}
+	for c.pos < c.end {
+		if c.full() {
+			c.rest(0, c.end)
+			return
+		}
+		c.spaces(0)
+		parameter(c)
+	}
+}
+
+// mailbox takes apart what stands in a path up to to, brackets included.
+func mailbox(c *cutter, to int) {
+	inner := to
+	if c.b[c.pos] == '<' {
+		c.delimiter(1, c.pos+1)
+		if inner > c.pos && c.b[inner-1] == '>' {
+			inner--
+		}
+	}
+	c.leaf(1, c.pos+sourceRouteLen(c.b[c.pos:inner]), "source-route", "field.source-route", "")
+	if at := lastAt(c.b[c.pos:inner]); at >= 0 {
+		at += c.pos
+		c.leaf(1, at, "local-part", "field.local-part", "")
+		c.delimiter(1, at+1)
+		domain(c, 1, inner)
+	} else {
+		// RCPT TO:<Postmaster> has no domain and is legal (RFC 5321, 4.1.1.3).
+		c.leaf(1, inner, "local-part", "field.local-part", "")
+	}
+	c.delimiter(1, to)
+}
+
+func parameter(c *cutter) {
+	to := c.word()
+	equals := bytes.IndexByte(c.b[c.pos:to], '=')
+	if equals < 0 {
+		c.leaf(0, to, "esmtp-param", entry("param.", c.b[c.pos:to], "field.esmtp-param"), "")
+		return
+	}
+	keyword := c.b[c.pos : c.pos+equals]
+	c.group(0, to, "esmtp-param", entry("param.", keyword, "field.esmtp-param"), "")
+	c.leaf(1, c.pos+equals, "esmtp-keyword", "field.esmtp-keyword", "")
+	c.delimiter(1, c.pos+1)
+	c.leaf(1, to, "esmtp-value", "field.esmtp-value", "")
+}
+
+// pathLen returns the length of the path that b starts with. Brackets and
+// spaces in a quoted local-part do not end it (RFC 5321, 4.1.2).
+func pathLen(b []byte) int {
+	bracketed := len(b) > 0 && b[0] == '<'
+	n := unquotedIndex(b, func(ch byte) bool {
+		if bracketed {
+			return ch == '>'
+		}
+		return isSpace(ch)
+	})
+	switch {
+	case n >= 0 && bracketed:
+		return n + 1
+	case n >= 0:
+		return n
+	case !bracketed:
+		return len(b)
+	}
+	if n = bytes.IndexByte(b, '>'); n >= 0 {
+		return n + 1
+	}
+	if n = bytes.IndexByte(b, ' '); n >= 0 {
+		return n
+	}
+	return len(b)
+}
+
+// sourceRouteLen returns the length of "@a,@b:" at the start of b. A colon
+// inside an address literal does not end it.
+func sourceRouteLen(b []byte) int {
+	if len(b) == 0 || b[0] != '@' {
+		return 0
+	}
+	literal := false
+	for i, ch := range b {
+		switch ch {
+		case '[':
+			literal = true
+		case ']':
+			literal = false
+		case ':':
+			if !literal {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}
+
+// lastAt returns the index of the last @ outside quotes, or -1.
+func lastAt(b []byte) int {
+	last := -1
+	unquotedScan(b, func(i int, ch byte) bool {
+		if ch == '@' {
+			last = i
+		}
+		return true
+	})
+	return last
+}
+
+func unquotedIndex(b []byte, match func(byte) bool) int {
+	found := -1
+	unquotedScan(b, func(i int, ch byte) bool {
+		if match(ch) {
+			found = i
+		}
+		return found < 0
+	})
+	return found
+}
+
+// unquotedScan calls visit for each byte outside a quoted string until visit
+// returns false. A backslash in a quoted string takes the meaning from the byte
+// after it (RFC 5321, 4.1.2, quoted-pairSMTP).
+func unquotedScan(b []byte, visit func(i int, ch byte) bool) {
+	quoted := false
+	for i := 0; i < len(b); i++ {
+		switch {
+		case quoted && b[i] == '\\':
+			i++
+		case b[i] == '"':
+			quoted = !quoted
+		case !quoted && !visit(i, b[i]):
+			return
+		}
+	}
+}

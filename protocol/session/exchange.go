@@ -1,0 +1,234 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"smtpscope/protocol/dissect"
+	"smtpscope/protocol/smtp"
+	"smtpscope/protocol/trace"
+)
+
+// phases are the names that the result uses for what is being sent.
+var phases = map[smtp.Verb]string{
+	smtp.VerbEhlo: "ehlo", smtp.VerbHelo: "ehlo", smtp.VerbStartTLS: "starttls", smtp.VerbAuth: "auth", smtp.VerbResponse: "auth",
+	smtp.VerbMail: "mail", smtp.VerbRcpt: "rcpt", smtp.VerbData: "data", smtp.VerbMessage: "message", smtp.VerbQuit: "quit",
+}
+
+// send submits the next command, after the pause that the user may want.
+func (s *Session) send(ctx context.Context, next smtp.Command) *failure {
+	cmd := command{Command: next}
+	var handle smtp.Handle
+	for problem := ""; ; {
+		waits := s.paused || s.pauses(next)
+		if waits {
+			text, ok, f := s.pause(ctx, next, problem)
+			if !ok || f != nil {
+				return f
+			}
+			if cmd, problem = s.edit(next, text); problem != "" {
+				continue
+			}
+		}
+		var err error
+		if handle, err = s.client.Submit(cmd.Command); err == nil {
+			break
+		}
+		if problem = err.Error(); !waits {
+			return &failure{code: trace.CodeBadPlan, permanent: true, message: problem}
+		}
+	}
+	if s.paused {
+		s.resumed(next, cmd.edited)
+	}
+	if p, ok := phases[cmd.Verb]; ok {
+		s.phase = p
+	}
+	s.answered = ""
+	s.commands[handle] = &cmd
+	return nil
+}
+
+// output writes what the client wants sent, and records it.
+func (s *Session) output(ctx context.Context, out smtp.Output) *failure {
+	cmd := s.commands[out.Handle]
+	if out.Verb == smtp.VerbMessage {
+		return s.outputMessage(ctx, out, cmd)
+	}
+	at := s.rec.Append(trace.TextOut, out.Bytes)
+	var spans []trace.Span
+	for _, sp := range out.Secret {
+		spans = append(spans, trace.Span(sp))
+		s.remember(out.Bytes[sp[0]:sp[1]])
+	}
+	e := trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindCommand, Dir: trace.Out, Src: trace.Observed,
+		From: trace.HostClient, To: trace.HostServer, At: &at, Secret: spans, Fields: dissect.Command(out.Bytes),
+		Text: smtp.Escape(trace.Mask(strings.TrimSuffix(string(out.Bytes), "\r\n"), spans)),
+		Data: trace.Encode(trace.CommandData{Verb: string(out.Verb), Raw: out.Raw, Edited: cmd.edited, Deadline: s.awaited.Wait})}
+	if out.Verb == smtp.VerbResponse {
+		e.Kind, e.Fields = trace.KindResponse, dissect.Response(out.Bytes)
+	}
+	cmd.event = s.rec.Add(e)
+	return s.write(ctx, out.Bytes, at)
+}
+
+// outputMessage writes one chunk of a message. Its event follows the last one.
+func (s *Session) outputMessage(ctx context.Context, out smtp.Output, cmd *command) *failure {
+	if out.First {
+		s.conn.longMessage(true)
+		s.messageFrom, s.messageAt = int64(s.rec.Elapsed()), s.rec.Len(trace.TextOut)
+	}
+	at := s.rec.Append(trace.TextOut, out.Bytes)
+	f := s.write(ctx, out.Bytes, at)
+	if !out.Last && f == nil {
+		if got, ok := s.reader.poll(); ok {
+			f = s.take(got) // a reply before the final dot
+		}
+		return f
+	}
+	s.conn.longMessage(false)
+	data := trace.MessageData{Started: s.messageFrom, Edited: cmd.edited}
+	if st := out.Message; st != nil {
+		data.Size, data.Stuffed, data.Normalized = st.Size, st.Stuffed, st.Normalized
+	}
+	cmd.event = s.rec.Add(trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindMessage, Dir: trace.Out, Src: trace.Observed,
+		From: trace.HostClient, To: trace.HostServer, Data: trace.Encode(data),
+		At:   &trace.Range{Stream: trace.TextOut, Off: s.messageAt, Len: s.rec.Len(trace.TextOut) - s.messageAt},
+		Text: fmt.Sprintf("message, %d bytes", data.Size)})
+	s.dotSent = true
+	return f
+}
+
+// write sends bytes. When that fails, what the server said last is still read:
+// it tells why more often than the error does.
+func (s *Session) write(ctx context.Context, p []byte, at trace.Range) *failure {
+	s.conn.raw.SetWriteDeadline(s.config.Now().Add(smtp.WaitDataBlock)) //nolint:errcheck // a connection that cannot wait fails in Write
+	err := s.conn.Write(p, at)
+	if err == nil {
+		return nil
+	}
+	deadline := s.config.Now().Add(lastWords)
+	for s.lost == nil && ctx.Err() == nil {
+		got, ok := s.reader.wait(ctx, deadline, nil)
+		if !ok {
+			break
+		}
+		s.client.Receive(got.bytes)
+		s.lost = got.err
+	}
+	if s.lost == nil || errors.Is(s.lost, io.EOF) || errors.Is(s.lost, os.ErrDeadlineExceeded) {
+		s.lost = err
+	}
+	s.client.ReceiveEOF() // settle goes on with what was read
+	return nil
+}
+
+// reply records a reply and hands it to the plan.
+func (s *Session) reply(ev smtp.ReplyReceived) {
+	r := ev.Reply
+	at := trace.Range{Stream: trace.TextIn, Off: ev.Off, Len: ev.Len}
+	raw := s.rec.Bytes(at)
+	lines := r.EscapedLines()
+	for i := range lines {
+		lines[i] = s.maskEchoes(lines[i])
+	}
+	data := trace.ReplyData{Code: r.Code, Enhanced: r.Enhanced.String(), Lines: lines, Verb: string(ev.Verb), State: string(ev.State)}
+	for _, o := range r.Oddities {
+		data.Oddities = append(data.Oddities, string(o))
+	}
+	for _, v := range ev.Legal {
+		data.Legal = append(data.Legal, string(v))
+	}
+	cmd := command{Command: smtp.Command{Verb: ev.Verb}}
+	if c := s.commands[ev.Handle]; c != nil {
+		cmd, data.Answers = *c, &c.event
+	}
+	fields := dissect.Reply(raw)
+	if ev.Verb == smtp.VerbEhlo && r.Positive() {
+		fields = dissect.EHLOReply(raw)
+		for _, x := range s.client.Server().Extensions {
+			data.Extensions = append(data.Extensions, trace.Extension{Keyword: x.Keyword, Params: x.Params})
+		}
+	}
+	e := trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindReply, Dir: trace.In, Src: trace.Observed,
+		From: trace.HostServer, To: trace.HostClient, At: &at, Fields: fields, Secret: s.echoes(raw),
+		Text: s.maskEchoes(firstLine(raw)), Data: trace.Encode(data)}
+	n := s.rec.Add(e)
+	s.roundTrips++
+	s.answered = ev.Verb
+	s.dotSent = s.dotSent && ev.Verb != smtp.VerbMessage
+
+	// The enhanced code stands in the first line too; the result names it once.
+	quote := &trace.ResultReply{Code: r.Code, Enhanced: data.Enhanced, Lines: slices.Clone(lines), Event: n}
+	if data.Enhanced != "" {
+		for i := range quote.Lines {
+			quote.Lines[i] = strings.TrimPrefix(strings.TrimPrefix(quote.Lines[i], data.Enhanced), " ")
+		}
+	}
+	s.plot.heard(s.phase, ev.State, cmd.Command, r, quote)
+}
+
+func firstLine(raw []byte) string {
+	line, _, _ := bytes.Cut(raw, []byte("\n"))
+	return smtp.Escape(strings.TrimSuffix(string(line), "\r"))
+}
+
+// shortestSecret keeps the masking of echoes from eating ordinary words.
+const shortestSecret = 4
+
+// remember keeps a secret that was sent, and what it says in clear, so that a
+// server that repeats it does not put it into the trace.
+func (s *Session) remember(secret []byte) {
+	keep := func(text string) {
+		if len(text) >= shortestSecret && !slices.Contains(s.secrets, text) {
+			s.secrets = append(s.secrets, text)
+		}
+	}
+	keep(string(secret))
+	if plain, err := base64.StdEncoding.DecodeString(string(secret)); err == nil {
+		parts := strings.Split(string(plain), "\x00")
+		keep(parts[len(parts)-1])
+	}
+}
+
+func (s *Session) echoes(raw []byte) (spans []trace.Span) {
+	for _, secret := range s.secrets {
+		for from := 0; ; {
+			i := bytes.Index(raw[from:], []byte(secret))
+			if i < 0 {
+				break
+			}
+			from += i
+			spans = append(spans, trace.Span{int64(from), int64(from + len(secret))})
+			from += len(secret)
+		}
+	}
+	return spans
+}
+
+func (s *Session) maskEchoes(text string) string {
+	spans := s.echoes([]byte(text))
+	slices.SortFunc(spans, func(a, b trace.Span) int { return int(a[0] - b[0]) })
+	return trace.Mask(text, spans)
+}
+
+// secretSpans are the spans of a pending line that a display masks.
+func secretSpans(c smtp.Command) []trace.Span {
+	line := c.Line()
+	switch c.Verb {
+	case smtp.VerbResponse:
+		return []trace.Span{{0, int64(len(line))}}
+	case smtp.VerbAuth:
+		if i := strings.IndexByte(c.Arg, ' '); i >= 0 {
+			return []trace.Span{{int64(len(line) - len(c.Arg) + i + 1), int64(len(line))}}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"smtpscope/protocol/session"
+	"smtpscope/protocol/session/realservers"
+	"smtpscope/protocol/trace"
+)
+
+// The same plans against every real server, side by side: what is typed is what
+// the mailbox holds, byte for byte, and the verdict reads the same.
+func TestInterop(t *testing.T) {
+	plans := []struct {
+		name, security, mechanism, data string
+	}{
+		{"STARTTLS and PLAIN", "starttls", "PLAIN", typed("starttls", "A line.\r\n")},
+		{"STARTTLS and LOGIN", "starttls", "LOGIN", typed("login", "A line.\r\n")},
+		{"implicit TLS", "tls", "PLAIN", typed("implicit", "A line.\r\n")},
+		{"dots", "starttls", "PLAIN", typed("dots", ".\r\n..\r\n.a\r\n...\r\n\r\n.\r\n")},
+		{"no final newline", "starttls", "PLAIN", typed("open", "the end")},
+		{"long", "tls", "PLAIN", typed("long", strings.Repeat(strings.Repeat("0123456789", 7)+"\r\n", 1<<15))},
+	}
+	for _, kind := range realservers.Kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			server := realservers.ForTest(t, kind)
+			var delivered []string
+			for _, p := range plans {
+				tr := runReal(t, server, p.security, p.mechanism, server.Password, p.data)
+				if kind == realservers.Chasquid && p.mechanism == "LOGIN" {
+					assert.Equal(t, trace.CodeUnsupported, tr.Result.Error.Code, "chasquid offers PLAIN alone")
+					assert.Contains(t, tr.Result.Error.Message, "it offers PLAIN")
+					continue
+				}
+				require.Equal(t, trace.Accepted, tr.Result.Outcome, "%s: %+v\n%s", p.name, tr.Result.Error, server.Log())
+				assert.Equal(t, "quit", tr.Result.Phase, p.name)
+				b, err := json.Marshal(tr.Redact())
+				require.NoError(t, err)
+				assert.NotContains(t, string(b), server.Password)
+				want := p.data
+				if !strings.HasSuffix(want, "\r\n") {
+					want += "\r\n"
+				}
+				delivered = append(delivered, want)
+			}
+			messages, err := server.Messages(t.Context())
+			require.NoError(t, err)
+			require.Len(t, messages, len(delivered))
+			for i, want := range delivered {
+				assert.True(t, want == string(messages[i]), "the mailbox holds what was typed; got %.300q", messages[i])
+			}
+
+			t.Run("wrong password", func(t *testing.T) {
+				tr := runReal(t, server, "starttls", "PLAIN", "not-the-password", typed("no", "x\r\n"))
+				assert.Equal(t, trace.Rejected, tr.Result.Outcome)
+				assert.Equal(t, "auth", tr.Result.Phase)
+				require.NotNil(t, tr.Result.Reply)
+				assert.Equal(t, 535, tr.Result.Reply.Code)
+			})
+			t.Run("TLS on the plain port", func(t *testing.T) {
+				tr := runAt(t, server, server.SubmissionPort, "tls", "PLAIN", server.Password, typed("no", "x\r\n"))
+				assert.Equal(t, trace.CodeTLS, tr.Result.Error.Code)
+				assert.Contains(t, tr.Result.Error.Message, "clear text")
+			})
+		})
+	}
+}
+
+func typed(subject, body string) string {
+	return "From: Ada <ada@example.org>\r\nTo: Grace <grace@example.net>\r\nSubject: " + subject +
+		"\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <" + subject + "@example.org>\r\n\r\n" + body
+}
+
+func runReal(t *testing.T, server *realservers.Server, security, mechanism, password, data string) *trace.Trace {
+	port := server.SubmissionPort
+	if security == "tls" {
+		port = server.SubmissionsPort
+	}
+	return runAt(t, server, port, security, mechanism, password, data)
+}
+
+func runAt(t *testing.T, server *realservers.Server, port int, security, mechanism, password, data string) *trace.Trace {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	plan := planJSON(t, map[string]any{
+		"target": map[string]any{"mode": "live", "host": server.Host, "port": port}, "security": security,
+		"tls":      map[string]any{"serverName": server.ServerName, "ca": []string{server.CA}},
+		"auth":     map[string]any{"mechanism": mechanism, "username": server.Username, "password": password},
+		"messages": []any{map[string]any{"from": server.Username, "to": []string{server.Recipient}, "data": data}},
+	})
+	tr := session.New(session.Config{Plan: parse(t, plan), Tool: "smtpscope/test",
+		Dial: dialTo(net.JoinHostPort(server.Host, strconv.Itoa(port)))}).Run(ctx)
+	require.NoError(t, ctx.Err(), "the session hung")
+	checkTrace(t, tr)
+	return tr
+}

@@ -1,0 +1,193 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"smtpscope/protocol/sasl"
+	"smtpscope/protocol/smtp"
+	"smtpscope/protocol/trace"
+)
+
+// Plan says what a session shall do. Every key but target has a default.
+type Plan struct {
+	Target   Target    `json:"target"`
+	Security Security  `json:"security"` // default "starttls"
+	TLS      TLS       `json:"tls"`
+	EHLO     string    `json:"ehlo"` // default "[127.0.0.1]", an address literal (RFC 5321, 4.1.3)
+	Auth     *Auth     `json:"auth,omitempty"`
+	Messages []Message `json:"messages"` // none: look at the server and leave
+	Options  Options   `json:"options"`
+	Pace     Pace      `json:"pace"`
+}
+
+// Target is the server to talk to.
+type Target struct {
+	Mode trace.Mode `json:"mode"` // practice or live
+	Host string     `json:"host"` // default in practice: PracticeHost
+	Port int        `json:"port"` // default: by security, 25, 587 or 465
+}
+
+// PracticeHost is the name under which the proxy offers its practice server.
+const PracticeHost = "mail.practice.test"
+
+// Security says when TLS starts.
+type Security string
+
+const (
+	None     Security = "none"
+	STARTTLS Security = "starttls" // RFC 3207
+	Implicit Security = "tls"      // RFC 8314
+)
+
+// TLS holds what the certificate is judged by.
+type TLS struct {
+	ServerName string   `json:"serverName"` // default: target.host
+	CA         []string `json:"ca"`         // PEM, trusted besides the usual roots
+	Insecure   bool     `json:"insecure"`   // go on although the certificate is not trusted
+}
+
+// Auth is a sign-in (RFC 4954).
+type Auth struct {
+	Mechanism string `json:"mechanism"` // PLAIN, LOGIN, or "" for the best that the server offers
+	Username  string `json:"username"`
+	Password  string `json:"password"`
+}
+
+// Message is one mail transaction.
+type Message struct {
+	From string   `json:"from"` // reverse-path, "" for the null path
+	To   []string `json:"to"`   // forward-paths
+	Data string   `json:"data"` // RFC 5322 text; line ends become CRLF
+}
+
+// Options are the extensions to use. Those that this version cannot use are
+// refused when they are asked for, never ignored.
+type Options struct {
+	Size       bool   `json:"size"` // declare the size in MAIL where the server offers SIZE (RFC 1870); default true
+	Body       string `json:"body"` // "7bit", "8bitmime", or "" to declare what the message needs (RFC 6152)
+	Pipelining bool   `json:"pipelining"`
+	Chunking   bool   `json:"chunking"`
+	SMTPUTF8   bool   `json:"smtputf8"`
+	RequireTLS bool   `json:"requiretls"`
+	Protocol   string `json:"protocol"` // "smtp"
+}
+
+// Pace says where the session stops and waits for its user.
+type Pace struct {
+	Step        bool     `json:"step"`        // before every send
+	Breakpoints []string `json:"breakpoints"` // "before:DATA", "after:EHLO"
+}
+
+// PlanError is what is wrong with a plan. It begins with the key's path.
+type PlanError struct{ Problem string }
+
+func (e *PlanError) Error() string { return "The plan cannot be run. " + e.Problem }
+
+// ParsePlan reads a plan, fills in defaults and checks it. The error is a *PlanError.
+func ParsePlan(b []byte) (*Plan, error) {
+	if !json.Valid(b) {
+		var v any
+		return nil, &PlanError{"It is not JSON: " + json.Unmarshal(b, &v).Error() + "."}
+	}
+	p := Plan{Security: STARTTLS, EHLO: "[127.0.0.1]", Options: Options{Size: true, Protocol: "smtp"}}
+	if err := decode("plan", b, reflect.ValueOf(&p).Elem()); err != nil {
+		return nil, &PlanError{err.Error() + "."}
+	}
+	p.fillIn()
+	if err := p.check(); err != nil {
+		return nil, &PlanError{strings.TrimSuffix(err.Error(), ".") + "."}
+	}
+	return &p, nil
+}
+
+func (p *Plan) fillIn() {
+	if p.Target.Host == "" && p.Target.Mode == trace.ModePractice {
+		p.Target.Host = PracticeHost
+	}
+	if p.Target.Port == 0 {
+		p.Target.Port = map[Security]int{None: 25, STARTTLS: 587, Implicit: 465}[p.Security]
+	}
+	if p.TLS.ServerName == "" {
+		p.TLS.ServerName = p.Target.Host
+	}
+}
+
+func (p *Plan) check() error {
+	switch {
+	case p.Target.Mode == "":
+		return errors.New(`target.mode: missing; want "practice" or "live"`)
+	case p.Target.Mode != trace.ModePractice && p.Target.Mode != trace.ModeLive:
+		return fmt.Errorf(`target.mode: %q is not a mode of this version; want "practice" or "live"`, p.Target.Mode)
+	case p.Target.Host == "":
+		return errors.New("target.host: missing; name the mail server to talk to")
+	case p.Target.Port < 1 || p.Target.Port > 65535:
+		return fmt.Errorf("target.port: %d is not a port; want 1 to 65535", p.Target.Port)
+	case !slices.Contains([]Security{None, STARTTLS, Implicit}, p.Security):
+		return fmt.Errorf(`security: %q is unknown; want "none", "starttls" or "tls"`, p.Security)
+	case !slices.Contains([]string{"", "7bit", "8bitmime"}, p.Options.Body):
+		return fmt.Errorf(`options.body: %q cannot be sent by this version; want "7bit" or "8bitmime"`, p.Options.Body)
+	case p.Options.Protocol != "smtp":
+		return fmt.Errorf(`options.protocol: %q cannot be spoken by this version; want "smtp"`, p.Options.Protocol)
+	}
+	for key, asked := range map[string]bool{"pipelining": p.Options.Pipelining, "chunking": p.Options.Chunking,
+		"smtputf8": p.Options.SMTPUTF8, "requiretls": p.Options.RequireTLS} {
+		if asked {
+			return fmt.Errorf("options.%s: this version cannot use it; leave it out or say false", key)
+		}
+	}
+	if _, err := smtp.Ehlo(p.EHLO); err != nil {
+		return fmt.Errorf("ehlo: %w", err)
+	}
+	for i, pem := range p.TLS.CA {
+		if _, err := parseCA(pem); err != nil {
+			return fmt.Errorf("tls.ca[%d]: %w", i, err)
+		}
+	}
+	if p.Auth != nil && p.Auth.Mechanism != "" {
+		if _, err := sasl.New(p.Auth.Mechanism, p.Auth.Username, p.Auth.Password); err != nil {
+			return fmt.Errorf("auth.mechanism: %w", err)
+		}
+	}
+	for i, m := range p.Messages {
+		if _, err := smtp.Mail(m.From); err != nil {
+			return fmt.Errorf("messages[%d].from: %w", i, err)
+		}
+		if len(m.To) == 0 {
+			return fmt.Errorf("messages[%d].to: empty; name at least one recipient", i)
+		}
+		for j, to := range m.To {
+			if _, err := smtp.Rcpt(to); err != nil {
+				return fmt.Errorf("messages[%d].to[%d]: %w", i, j, err)
+			}
+		}
+	}
+	for i, b := range p.Pace.Breakpoints {
+		when, verb, ok := strings.Cut(b, ":")
+		if !ok || verb == "" || (when != "before" && when != "after") {
+			return fmt.Errorf(`pace.breakpoints[%d]: %q is not a breakpoint; want "before:DATA" or "after:EHLO"`, i, b)
+		}
+	}
+	return nil
+}
+
+// public is the plan as the trace keeps it, without the password.
+func (p *Plan) public() json.RawMessage {
+	c := *p
+	if p.Auth != nil {
+		a := *p.Auth
+		a.Password = ""
+		c.Auth = &a
+	}
+	c.Messages = slices.Clone(p.Messages)
+	for i := range c.Messages {
+		if m := &c.Messages[i]; len(m.Data) > trace.BulkHead {
+			m.Data = m.Data[:trace.BulkHead] // the trace's meta is no second copy of a long message
+		}
+	}
+	return trace.Encode(&c)
+}

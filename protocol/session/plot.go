@@ -1,0 +1,359 @@
+package session
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	gosasl "github.com/emersion/go-sasl"
+
+	"smtpscope/protocol/sasl"
+	"smtpscope/protocol/smtp"
+	"smtpscope/protocol/trace"
+)
+
+// plot is how far the plan has come. What to send next follows from it and the
+// state of the client alone, so that it stays right whatever the user sends in between.
+type plot struct {
+	plan *Plan
+
+	secure     bool // TLS is on
+	helo       bool // EHLO was refused
+	signedIn   bool
+	mechanism  gosasl.Client // of the exchange that is open
+	postponed  *string       // its initial response, where AUTH had no room for it
+	challenge  *smtp.Reply   // the 334 to answer
+	message    int           // index of the current message
+	recipient  int           // index of its next recipient
+	recipients []trace.RecipientResult
+	abandoned  bool // nothing more of the current message can be done
+	results    []trace.MessageResult
+
+	accepted  *trace.ResultReply // to the last message that was accepted
+	rejection *failure           // the first reply that refused a message or a recipient
+	failure   *failure           // why the rest of the plan is not done; QUIT follows
+}
+
+// next is the command that the plan asks for now, and false when nothing is left to say.
+func (p *plot) next(c *smtp.Client) (smtp.Command, bool) {
+	switch c.State() {
+	case smtp.StateGreeted:
+		switch {
+		case p.failure != nil:
+			return smtp.Quit(), true
+		case p.helo:
+			return must(smtp.Helo(p.plan.EHLO)), true
+		}
+		return must(smtp.Ehlo(p.plan.EHLO)), true
+	case smtp.StateReady:
+		return p.ready(c.Server()), true
+	case smtp.StateAuth:
+		return p.respond(), true
+	case smtp.StateMail, smtp.StateRcpt:
+		return p.transaction(c.State()), true
+	case smtp.StateData:
+		return smtp.Message([]byte(p.current().Data)), true
+	case smtp.StateRefused:
+		return smtp.Quit(), true
+	}
+	return smtp.Command{}, false
+}
+
+func must(c smtp.Command, err error) smtp.Command {
+	if err != nil {
+		panic(err) // ParsePlan has checked every argument
+	}
+	return c
+}
+
+// ready decides between transactions: upgrade, sign in, next message, or leave.
+func (p *plot) ready(server *smtp.Server) smtp.Command {
+	switch {
+	case p.failure != nil:
+		return smtp.Quit()
+	case p.plan.Security == STARTTLS && !p.secure:
+		if _, ok := server.Ext("STARTTLS"); ok {
+			return smtp.StartTLS()
+		}
+		return p.giveUp(failure{phase: "starttls", code: trace.CodeUnsupported, permanent: true,
+			message: "The server does not offer STARTTLS, and the plan asks for it: nothing was sent in clear. Try implicit TLS on port 465, or choose None to go on without encryption."})
+	case p.plan.Auth != nil && !p.signedIn:
+		return p.signIn(server)
+	case p.message == len(p.plan.Messages):
+		return smtp.Quit()
+	}
+	return p.mail(server)
+}
+
+func (p *plot) giveUp(f failure) smtp.Command {
+	p.failure = &f
+	return smtp.Quit()
+}
+
+func (p *plot) signIn(server *smtp.Server) smtp.Command {
+	offered, ok := server.Ext("AUTH")
+	if !ok {
+		words := "The server does not offer AUTH here. Leave the sign-in out, or use the submission ports 587 or 465."
+		if !p.secure && p.plan.Security == None {
+			words = "The server does not offer AUTH without TLS. Choose STARTTLS or implicit TLS."
+		}
+		return p.giveUp(failure{phase: "auth", code: trace.CodeUnsupported, permanent: true, message: words})
+	}
+	name, err := sasl.Choose(offered, p.plan.Auth.Mechanism)
+	if err == nil {
+		p.mechanism, err = sasl.New(name, p.plan.Auth.Username, p.plan.Auth.Password)
+	}
+	if err != nil {
+		return p.giveUp(failure{phase: "auth", code: trace.CodeUnsupported, permanent: true, message: "Signing in is not possible: " + err.Error() + "."})
+	}
+	_, first, err := p.mechanism.Start()
+	if err != nil {
+		return p.giveUp(failure{phase: "auth", code: trace.CodeUnsupported, permanent: true, message: "Signing in is not possible: " + err.Error() + "."})
+	}
+	var initial *string
+	if first != nil {
+		text := "=" // an empty initial response (RFC 4954, 4)
+		if len(first) > 0 {
+			text = base64.StdEncoding.EncodeToString(first)
+		}
+		initial = &text
+	}
+	c, err := smtp.Auth(name, initial)
+	if err != nil { // too long for a command line: it answers the first, empty challenge (RFC 4954, 4)
+		p.postponed, c = initial, must(smtp.Auth(name, nil))
+	}
+	return c
+}
+
+func response(text string) smtp.Command { return must(smtp.Response(text)) }
+
+// cancelAuth is the client's way out of an AUTH exchange (RFC 4954, 4).
+const cancelAuth = "*"
+
+func (p *plot) respond() smtp.Command {
+	if p.mechanism == nil || p.challenge == nil {
+		return response(cancelAuth)
+	}
+	if first := p.postponed; first != nil {
+		p.postponed = nil
+		return response(*first)
+	}
+	challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(strings.Join(p.challenge.Lines, "")))
+	if err != nil || len(p.challenge.Lines) != 1 {
+		p.failure = &failure{phase: "auth", code: trace.CodeProtocol, permanent: true,
+			message: "The server's challenge is not one line of base64 (RFC 4954, 4), so the exchange was cancelled."}
+		return response(cancelAuth)
+	}
+	answer, err := p.mechanism.Next(challenge)
+	if err != nil {
+		p.failure = &failure{phase: "auth", code: trace.CodeProtocol, permanent: true,
+			message: "The server's challenge does not fit the mechanism, so the exchange was cancelled: " + smtp.Escape(err.Error()) + "."}
+		return response(cancelAuth)
+	}
+	return response(base64.StdEncoding.EncodeToString(answer))
+}
+
+func (p *plot) current() Message {
+	if p.message < len(p.plan.Messages) {
+		return p.plan.Messages[p.message]
+	}
+	return Message{}
+}
+
+func (p *plot) mail(server *smtp.Server) smtp.Command {
+	m := p.current()
+	size := smtp.Measure([]byte(m.Data)).Size
+	var params []string
+	if _, offered := server.Ext("SIZE"); offered {
+		if limit, known := server.MaxSize(); known && limit > 0 && size > limit {
+			p.reject(failure{phase: "mail", code: trace.CodeRejected, permanent: true,
+				message: fmt.Sprintf("The message has %d octets and the server takes at most %d (SIZE, RFC 1870). It was not sent.", size, limit)})
+			return p.ready(server)
+		}
+		if p.plan.Options.Size {
+			params = append(params, fmt.Sprintf("SIZE=%d", size))
+		}
+	}
+	_, takes8bit := server.Ext("8BITMIME")
+	needs8bit := strings.IndexFunc(m.Data, func(r rune) bool { return r > 0x7f }) >= 0
+	switch {
+	case needs8bit && (!takes8bit || p.plan.Options.Body == "7bit"):
+		p.reject(failure{phase: "mail", code: trace.CodeUnsupported, permanent: true,
+			message: "The message has bytes above 127 and cannot be sent as 7-bit text: encode it as quoted-printable or base64, or use a server that offers 8BITMIME (RFC 6152) and leave options.body empty."})
+		return p.ready(server)
+	case takes8bit && (needs8bit || p.plan.Options.Body == "8bitmime"):
+		params = append(params, "BODY=8BITMIME")
+	}
+	return must(smtp.Mail(m.From, params...))
+}
+
+func (p *plot) transaction(state smtp.State) smtp.Command {
+	m := p.current()
+	switch {
+	case p.failure != nil || p.abandoned && p.message >= len(p.plan.Messages):
+		return smtp.Quit()
+	case p.abandoned || p.message >= len(p.plan.Messages):
+		return smtp.Rset()
+	case p.recipient < len(m.To):
+		return must(smtp.Rcpt(m.To[p.recipient]))
+	}
+	return smtp.Data()
+}
+
+// heard takes in what a reply means for the plan.
+func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.Reply, quote *trace.ResultReply) {
+	switch cmd.Verb {
+	case smtp.VerbGreeting:
+		if !r.Positive() {
+			p.failure = rejected("greeting", r, quote)
+		}
+	case smtp.VerbEhlo:
+		switch {
+		case r.Positive():
+		case r.Permanent() && state == smtp.StateGreeted && !p.helo:
+			p.helo = true
+		default:
+			p.failure = rejected("ehlo", r, quote)
+		}
+	case smtp.VerbHelo:
+		if !r.Positive() {
+			p.failure = rejected("ehlo", r, quote)
+		}
+	case smtp.VerbStartTLS:
+		if !r.Positive() {
+			p.failure = rejected("starttls", r, quote)
+		}
+	case smtp.VerbAuth, smtp.VerbResponse:
+		switch {
+		case r.Intermediate():
+			p.challenge = r
+		case r.Positive():
+			p.signedIn = true
+		case p.failure == nil:
+			p.failure = rejected("auth", r, quote)
+		}
+	case smtp.VerbMail:
+		switch {
+		case r.Positive():
+			p.recipient, p.recipients, p.abandoned = 0, nil, false
+		case state == smtp.StateReady: // else it came in the middle of a transaction, by the user's hand
+			p.reject(*rejected("mail", r, quote))
+		}
+	case smtp.VerbRcpt:
+		p.heardRecipient(state, cmd, r, quote)
+	case smtp.VerbData:
+		if !r.Intermediate() && state == smtp.StateRcpt {
+			p.reject(*rejected("data", r, quote))
+		}
+	case smtp.VerbMessage:
+		if !r.Positive() {
+			p.reject(*rejected("message", r, quote))
+			break
+		}
+		p.accepted = quote
+		p.finish(trace.Accepted, queueID(r))
+	}
+	if r.Code == 421 && p.failure == nil { // at any moment, to any command or none (RFC 5321, 3.8)
+		p.failure = rejected(phase, r, quote)
+	}
+}
+
+func (p *plot) heardRecipient(state smtp.State, cmd smtp.Command, r *smtp.Reply, quote *trace.ResultReply) {
+	result := trace.RecipientResult{To: forwardPath(cmd.Arg), Outcome: trace.Accepted, Event: &quote.Event}
+	if !r.Positive() {
+		result.Outcome = trace.Rejected
+		if p.rejection == nil {
+			p.rejection = rejected("rcpt", r, quote)
+		}
+	}
+	p.recipients = append(p.recipients, result)
+	p.recipient++
+	if p.recipient >= len(p.current().To) && state == smtp.StateMail {
+		p.finish(trace.Rejected, "") // no recipient is left to deliver to
+		p.abandoned = true
+	}
+}
+
+// reject ends the current message; f is why, unless something was refused before.
+func (p *plot) reject(f failure) {
+	if p.rejection == nil {
+		p.rejection = &f
+	}
+	p.finish(trace.Rejected, "")
+	p.abandoned = true
+}
+
+func (p *plot) finish(o trace.Outcome, queueID string) {
+	if p.message >= len(p.plan.Messages) {
+		return
+	}
+	m := p.plan.Messages[p.message]
+	for _, to := range m.To[min(len(p.recipients), len(m.To)):] {
+		p.recipients = append(p.recipients, trace.RecipientResult{To: to, Outcome: o})
+	}
+	for i := range p.recipients {
+		if r := &p.recipients[i]; r.Outcome == trace.Accepted {
+			r.Outcome = o // what became of the message became of its recipients
+		}
+	}
+	if o == trace.Accepted && slices.ContainsFunc(p.recipients, func(r trace.RecipientResult) bool { return r.Outcome != trace.Accepted }) {
+		o = trace.Partial
+	}
+	p.results = append(p.results, trace.MessageResult{Outcome: o, QueueID: queueID, Recipients: p.recipients})
+	p.message, p.recipient, p.recipients = p.message+1, 0, nil
+}
+
+// verdict sums up. f is what ended the session early, nil when it ended by itself.
+func (p *plot) verdict(phase string, f *failure) trace.Result {
+	if f == nil {
+		f = p.failure
+	}
+	if f == nil && p.message < len(p.plan.Messages) {
+		f = &failure{code: trace.CodeCancelled, message: "The session ended before every message of the plan was sent."}
+	}
+	rest := trace.Failed
+	if f != nil && f.unknown {
+		rest = trace.Unknown
+	}
+	for p.message < len(p.plan.Messages) {
+		p.finish(rest, "")
+		rest = trace.Failed
+	}
+	r := trace.Result{Phase: phase, Messages: p.results, Reply: p.accepted}
+	if f == nil || phase == "quit" && f.code == trace.CodeClosed {
+		f = p.rejection
+	}
+	if f == nil {
+		r.Outcome = trace.Accepted
+		return r
+	}
+	if f.phase != "" {
+		r.Phase = f.phase
+	}
+	r.Permanent, r.Error = f.permanent, f.info()
+	if f.reply != nil {
+		r.Reply = f.reply
+	}
+	some := slices.ContainsFunc(p.results, func(m trace.MessageResult) bool {
+		return m.Outcome == trace.Accepted || m.Outcome == trace.Partial
+	})
+	switch {
+	case some:
+		r.Outcome = trace.Partial
+	case f.unknown:
+		r.Outcome = trace.Unknown
+	case f.code == trace.CodeRejected:
+		r.Outcome = trace.Rejected
+	default:
+		r.Outcome = trace.Failed
+	}
+	return r
+}
+
+// forwardPath is the address in the argument of RCPT as it was sent.
+func forwardPath(arg string) string {
+	_, path, _ := strings.Cut(arg, "<")
+	path, _, _ = strings.Cut(path, ">")
+	return smtp.Escape(path)
+}

@@ -1,0 +1,309 @@
+// Package session runs a Plan: it is the one place where a socket, TLS and the
+// SMTP state machine meet. It writes everything that happens into a trace and
+// lets its user pause, step and change what is about to be sent.
+//
+// It does not know browsers, WebSockets or the lab: a Dialer hands it a
+// net.Conn, and time comes from Config.Now and the connection's deadlines.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"smtpscope/protocol/smtp"
+	"smtpscope/protocol/trace"
+	"smtpscope/protocol/tunnel"
+)
+
+// Dialer opens the connection to the target and reports how it went about it.
+// Its error is best a *tunnel.Error, whose code and words go into the result.
+type Dialer func(ctx context.Context, t Target, report func(tunnel.Status)) (net.Conn, error)
+
+// Config is what a session needs from outside. Plan, Dial and Tool are required.
+type Config struct {
+	Plan *Plan
+	Dial Dialer
+	Tool string // name and version for the trace, "smtpscope/0.1.0"
+	Sink trace.Sink
+	// Pending is told what waits to be sent whenever the session pauses, and nil when it goes on.
+	Pending func(*Pending)
+	Now     func() time.Time // default time.Now
+	KeyLog  io.Writer        // TLS secrets in NSS key log format; they are not part of the trace
+}
+
+// Pending is what a paused session would send next.
+type Pending struct {
+	Kind   trace.Kind   `json:"kind"` // command, response or message
+	Verb   string       `json:"verb"`
+	Text   string       `json:"text"`   // the line without CRLF, or the message; "" when Size is over editLimit
+	Size   int          `json:"size"`   // of what is pending, in bytes
+	Legal  []string     `json:"legal"`  // the verbs that may be sent instead
+	Secret []trace.Span `json:"secret"` // spans of Text that a display masks
+	// Problem says why what the user sent instead was not taken; the session still waits.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Limits that are this program's own.
+const (
+	// dialWait bounds the whole of resolving and connecting.
+	dialWait = 60 * time.Second
+	// silenceHint is when a missing greeting is remarked upon.
+	silenceHint = 10 * time.Second
+	// lastWords is how long a session that cannot send any more waits for what the server still says.
+	lastWords = 2 * time.Second
+	// editLimit is the longest message that a paused session hands out for editing.
+	editLimit = 256 << 10
+)
+
+// Session is one run of a plan. Run may be called once; the other methods may
+// be called from any goroutine.
+type Session struct {
+	config Config
+	plan   *Plan
+	rec    *trace.Recorder
+	client *smtp.Client
+	conn   *conduit
+	reader *reader
+	plot   plot
+	user   user
+
+	phase      string
+	awaited    smtp.Deadline
+	hinted     bool // the long silence before the greeting has been remarked upon
+	paused     bool
+	answered   smtp.Verb // what the last reply answered, for the breakpoints after it
+	roundTrips int
+	commands   map[smtp.Handle]*command
+	secrets    []string // masked where a server echoes them
+	lost       error    // why nothing more can be read
+
+	messageFrom int64 // T and offset at which the message being sent began
+	messageAt   int64
+	dotSent     bool // the final dot is out and not answered yet
+}
+
+// command is what was submitted, and its event once it is sent.
+type command struct {
+	smtp.Command
+	event  int
+	edited bool
+}
+
+// New prepares a session.
+func New(c Config) *Session {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Pending == nil {
+		c.Pending = func(*Pending) {}
+	}
+	meta := trace.Meta{Tool: c.Tool, Mode: c.Plan.Target.Mode, Plan: c.Plan.public(), Hosts: []trace.Host{
+		{ID: trace.HostClient, Name: "this client"},
+		{ID: trace.HostProxy, Name: "proxy"},
+		{ID: trace.HostServer, Name: c.Plan.Target.Host},
+	}}
+	return &Session{
+		config: c, plan: c.Plan, phase: "connect",
+		rec:      trace.NewRecorder(meta, c.Now, c.Sink),
+		client:   smtp.NewClient(smtp.Options{Name: c.Plan.EHLO}),
+		plot:     plot{plan: c.Plan},
+		user:     user{step: c.Plan.Pace.Step, woken: make(chan struct{}, 1)},
+		commands: map[smtp.Handle]*command{},
+	}
+}
+
+// Meta is the meta of the trace that Run will return.
+func (s *Session) Meta() trace.Meta { return s.rec.Meta() }
+
+// Unrunnable is the trace of a plan that ParsePlan refused.
+func Unrunnable(tool string, err error, sink trace.Sink) *trace.Trace {
+	info := &trace.ErrorInfo{Code: trace.CodeBadPlan, Message: err.Error()}
+	r := trace.NewRecorder(trace.Meta{Tool: tool, Mode: trace.ModeLive, Hosts: []trace.Host{}}, time.Now, sink)
+	r.Add(trace.Event{Layer: trace.LayerApp, Kind: trace.KindError, Src: trace.Derived, Text: info.Message, Data: trace.Encode(info)})
+	return r.Finish(trace.Result{Outcome: trace.Failed, Phase: "connect", Permanent: true, Error: info})
+}
+
+// Run does what the plan says and returns the trace. It always ends: every wait
+// has a deadline, but those for the user, which ctx ends. What went wrong is in
+// the trace's result.
+func (s *Session) Run(ctx context.Context) *trace.Trace {
+	f := s.run(ctx)
+	if f != nil && ctx.Err() != nil {
+		f = s.afterDot(&failure{code: trace.CodeCancelled, message: "You ended the session " + s.where() + "."})
+	}
+	result := s.plot.verdict(s.phase, f)
+	result.RoundTrips = s.roundTrips
+	if result.Error != nil {
+		s.rec.Add(trace.Event{Layer: trace.LayerApp, Kind: trace.KindError, Src: trace.Derived,
+			Text: result.Error.Message, Data: trace.Encode(result.Error)})
+	}
+	return s.rec.Finish(result)
+}
+
+func (s *Session) run(ctx context.Context) *failure {
+	if f := s.dial(ctx); f != nil {
+		return f
+	}
+	s.reader = newReader(s.conn)
+	defer s.reader.stop()
+	defer context.AfterFunc(ctx, func() { s.conn.raw.Close() })()
+
+	if s.plan.Security == Implicit {
+		if f := s.startTLS(ctx); f != nil {
+			return f
+		}
+		s.plot.secure = true
+	}
+	s.phase = "greeting"
+	for {
+		over, f := s.settle(ctx)
+		if over || f != nil {
+			return f
+		}
+		if s.awaited.Wait > 0 {
+			f = s.await(ctx)
+		} else if next, ok := s.plot.next(s.client); ok {
+			f = s.send(ctx, next)
+		} else {
+			f = s.await(ctx) // QUIT was answered: the server closes
+		}
+		if f != nil {
+			return f
+		}
+	}
+}
+
+func (s *Session) dial(ctx context.Context) *failure {
+	dialing, cancel := context.WithTimeout(ctx, dialWait)
+	defer cancel()
+	conn, err := s.config.Dial(dialing, s.plan.Target, s.tunnelStatus)
+	if err != nil {
+		f := tunnelFailure(err)
+		if f == nil && errors.Is(err, tunnel.ErrLost) {
+			f = s.closedFailure(err)
+		}
+		if f == nil {
+			f = tunnelFailure(tunnel.DialError(err, s.plan.Target.Host, s.plan.Target.Port))
+		}
+		return f
+	}
+	s.roundTrips++ // SYN, SYN ACK
+	s.conn = newConduit(s.rec, conn)
+	return nil
+}
+
+func (s *Session) tunnelStatus(st tunnel.Status) {
+	kinds := map[tunnel.Stage]trace.Kind{
+		tunnel.StageResolving: trace.KindResolving, tunnel.StageAddresses: trace.KindAddresses,
+		tunnel.StageDialing: trace.KindDialing, tunnel.StageOpened: trace.KindOpened,
+	}
+	kind, ok := kinds[st.Stage]
+	if !ok {
+		return
+	}
+	data := trace.TunnelData{Host: st.Host, Port: st.Port, Addresses: st.Addresses, Address: st.Address,
+		Local: st.Local, Resolve: st.Resolve, Connect: st.Connect}
+	s.rec.Add(trace.Event{Layer: trace.LayerTunnel, Kind: kind, Src: trace.Measured, From: trace.HostClient, To: trace.HostServer,
+		Text: tunnelText(st), Data: trace.Encode(data)})
+}
+
+// settle handles everything that the client has to say. It reports true when the session is over.
+func (s *Session) settle(ctx context.Context) (over bool, f *failure) {
+	for ev := s.client.Next(); ev != nil; ev = s.client.Next() {
+		switch ev := ev.(type) {
+		case smtp.Output:
+			if f = s.output(ctx, ev); f != nil {
+				return true, f
+			}
+		case smtp.ReplyReceived:
+			s.reply(ev)
+		case smtp.Deadline:
+			s.awaited = ev
+		case smtp.UpgradeTLS:
+			if f = s.startTLS(ctx); f != nil {
+				return true, f
+			}
+			s.plot.secure = true
+			s.client.TLSDone()
+		case smtp.Desync:
+			return true, s.desync(ev)
+		case smtp.Closed:
+			s.rec.Add(trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindClosed, Dir: trace.In, Src: trace.Observed,
+				From: trace.HostServer, To: trace.HostClient, Text: "connection closed by the server"})
+			if ev.Expected {
+				return true, nil
+			}
+			return true, s.closedFailure(s.lost)
+		}
+	}
+	return false, nil
+}
+
+func (s *Session) desync(ev smtp.Desync) *failure {
+	s.rec.Add(trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindDesync, Dir: trace.In, Src: trace.Derived,
+		From: trace.HostServer, To: trace.HostClient, Text: smtp.Escape(ev.Reason)})
+	if ev.Cause == smtp.CauseEarly && s.plot.rejection != nil {
+		return s.plot.rejection // the server refused the message before it had seen it all
+	}
+	f := &failure{code: trace.CodeDesync, permanent: true}
+	where := fmt.Sprintf("%s port %d", s.plan.Target.Host, s.plan.Target.Port)
+	switch ev.Cause {
+	case smtp.CauseTLS:
+		f.code = trace.CodeTLS
+		f.message = fmt.Sprintf("%s sent TLS bytes where an SMTP reply was expected: this port wants TLS from the first byte. Choose implicit TLS, or port 587 or 25.", where)
+	case smtp.CausePlaintext:
+		f.message = "The server sent more bytes behind its answer to STARTTLS, before TLS began. Somebody on the path could have put them there (CVE-2011-0411), so the session ended; nothing secret was sent."
+	case smtp.CauseNotReply, smtp.CauseMixedCodes, smtp.CauseLongLine, smtp.CauseLongReply:
+		f.code = trace.CodeProtocol
+		f.message = fmt.Sprintf("What %s sent %s is not an SMTP reply (RFC 5321, 4.2): %s. See its bytes; the port may belong to another protocol.", where, s.where(), smtp.Escape(ev.Reason))
+	default:
+		f.message = fmt.Sprintf("Replies can no longer be matched to commands: %s. The session ended rather than guess.", smtp.Escape(ev.Reason))
+	}
+	return s.afterDot(f)
+}
+
+// await waits for the server within the deadline of what is awaited.
+func (s *Session) await(ctx context.Context) *failure {
+	wait := s.awaited.Wait
+	if wait == 0 {
+		wait = lastWords
+	}
+	hint := s.awaited.Verb == smtp.VerbGreeting && !s.hinted && silenceHint < wait
+	if hint {
+		wait = silenceHint
+	}
+	got, ok := s.reader.wait(ctx, s.config.Now().Add(wait), nil)
+	if !ok {
+		return s.closedFailure(ctx.Err())
+	}
+	if hint && errors.Is(got.err, os.ErrDeadlineExceeded) {
+		s.hinted = true
+		s.note(fmt.Sprintf("No greeting after %v. A server that wants TLS from the first byte waits like this: if this goes on, try implicit TLS. It may also be slow on purpose.", silenceHint))
+		return nil
+	}
+	return s.take(got)
+}
+
+// take feeds what was read to the client.
+func (s *Session) take(got chunk) *failure {
+	s.client.Receive(got.bytes)
+	switch {
+	case got.err == nil:
+	case errors.Is(got.err, os.ErrDeadlineExceeded) && s.awaited.Wait > 0:
+		return s.afterDot(&failure{code: trace.CodeTimeout,
+			message: fmt.Sprintf("The server did not answer %s within %v, the time that RFC 5321, 4.5.3.2 grants. Try again later.", s.where(), s.awaited.Wait)})
+	default:
+		s.lost = got.err
+		s.client.ReceiveEOF()
+	}
+	return nil
+}
+
+func (s *Session) note(text string) {
+	s.rec.Add(trace.Event{Layer: trace.LayerApp, Kind: trace.KindNote, Src: trace.Derived, Text: text})
+}

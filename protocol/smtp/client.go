@@ -1,0 +1,407 @@
+// Package smtp is the client side of SMTP (RFC 5321) as a state machine without
+// input and output: bytes of the server in, events out. It speaks the commands of
+// RFC 5321, STARTTLS (RFC 3207) and AUTH (RFC 4954).
+//
+// It refuses to know sockets, clocks, TLS and SASL mechanisms: a driver sends what
+// Output events carry, feeds what it reads, keeps time by Deadline events, does
+// the handshake that UpgradeTLS asks for and computes SASL responses. It never
+// guesses: once a reply cannot be matched to its command it says Desync and is done.
+package smtp
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Options of a client. The zero value is usable.
+type Options struct {
+	// Name is the domain or address literal of EHLO and HELO when the command names none.
+	Name string
+}
+
+// Client is one SMTP session. Its methods must not be called concurrently.
+type Client struct {
+	name   string
+	state  State
+	server *Server
+
+	// What guards ask for.
+	tls           bool // STARTTLS has been done
+	authenticated bool
+	ehloPutOff    bool // the last EHLO was answered 4yz
+
+	in, out int64 // bytes received and bytes output
+	parser  replyParser
+	replyAt int64 // where the reply that is being received starts
+	claim   claim // what that reply answers
+
+	last    Handle        // the last one given out
+	sent    Handle        // the last one whose output is out
+	pending []pending     // not answered, oldest first
+	message *transparency // the message text, while it is being sent
+	timed   bool          // the Deadline of its next chunk is out
+	upgrade bool          // UpgradeTLS is due
+	timing  bool          // a Deadline is running
+	goodbye bool          // the server announced that it will close
+	eof     bool
+
+	events []Event
+}
+
+type pending struct {
+	handle Handle
+	verb   Verb
+	raw    bool
+}
+
+// claim is what a reply answers. It is settled by its first byte: a server that
+// speaks before it is asked does not answer the question that comes later.
+type claim int
+
+const (
+	answer      claim = iota // the oldest pending command
+	unsolicited              // nothing
+	early                    // the message, of which the end is not out yet
+)
+
+// NewClient returns a client that awaits the greeting.
+func NewClient(o Options) *Client {
+	c := &Client{name: o.Name, state: StateConnect, server: new(Server)}
+	c.pending = []pending{{verb: VerbGreeting}}
+	c.deadline(VerbGreeting, WaitGreeting)
+	return c
+}
+
+// State is where the client stands.
+func (c *Client) State() State { return c.state }
+
+// Server is what the server has told about itself. It does not change any
+// more: what the server says later is in a new one.
+func (c *Client) Server() *Server { return c.server }
+
+// Legal lists what may be submitted now, nothing while a reply is awaited.
+func (c *Client) Legal() []Verb {
+	if len(c.pending) > 0 {
+		return nil
+	}
+	var legal []Verb
+	for _, r := range rules[c.state] {
+		if r.verb != "" && c.holds(r.Guard) && !slices.Contains(legal, r.verb) {
+			legal = append(legal, r.verb)
+		}
+	}
+	return legal
+}
+
+func (c *Client) holds(guard string) bool {
+	switch guard {
+	case guardHelo:
+		return !c.tls && !c.ehloPutOff
+	case guardStartTLS:
+		_, offered := c.server.Ext("STARTTLS")
+		return offered && !c.tls
+	case guardAuth:
+		_, offered := c.server.Ext("AUTH")
+		return offered && !c.authenticated
+	}
+	return guard == ""
+}
+
+// Submit sends a command: its Output comes out of Next. The error is a
+// *SyntaxError or a *NotLegalError, and then nothing has changed. EHLO and HELO
+// without a name get that of the options.
+func (c *Client) Submit(cmd Command) (Handle, error) {
+	if (cmd.Verb == VerbEhlo || cmd.Verb == VerbHelo) && cmd.Arg == "" && !cmd.Raw {
+		cmd.Arg = c.name
+	}
+	if err := cmd.check(); err != nil {
+		return 0, err
+	}
+	verb, err := c.permit(cmd)
+	if err != nil {
+		return 0, err
+	}
+	c.last++
+	c.pending = append(c.pending, pending{c.last, verb, cmd.Raw})
+	if verb == VerbMessage {
+		c.message = newTransparency(cmd.Message)
+		return c.last, nil
+	}
+	line := cmd.Line()
+	o := Output{Handle: c.last, Verb: verb, Off: c.out, Bytes: []byte(line + "\r\n"),
+		First: true, Last: true, Raw: cmd.Raw, Secret: secrets(verb, line)}
+	c.out += int64(len(o.Bytes))
+	c.deadline(verb, waitFor(verb))
+	c.push(o)
+	return c.last, nil
+}
+
+// permit returns the verb as which a command may be sent now.
+func (c *Client) permit(cmd Command) (Verb, error) {
+	verb, legal := cmd.Verb, c.Legal()
+	ok := slices.Contains(legal, verb)
+	if cmd.Raw {
+		verb = Raw(cmd.Arg).Verb
+		// Message text would swallow the line.
+		ok = len(legal) > 0 && c.state != StateData
+		if c.state == StateAuth {
+			verb = VerbResponse
+		}
+	}
+	if !ok {
+		e := &NotLegalError{State: c.state, Verb: verb, Legal: legal}
+		if len(c.pending) > 0 && c.state != StateClosed && c.state != StateDesync {
+			e.Awaiting = c.pending[0].verb
+		}
+		return "", e
+	}
+	return verb, nil
+}
+
+// Next returns the next event, nil when there is none for now.
+func (c *Client) Next() Event {
+	if len(c.events) > 0 {
+		e := c.events[0]
+		c.events[0] = nil
+		if c.events = c.events[1:]; len(c.events) == 0 {
+			c.events = nil
+		}
+		if o, ok := e.(Output); ok {
+			c.sent = o.Handle
+		}
+		return e
+	}
+	switch {
+	case c.upgrade:
+		c.upgrade = false
+		return UpgradeTLS{}
+	case c.message != nil && !c.timed:
+		c.timed, c.timing = true, true
+		return Deadline{VerbMessage, WaitDataBlock}
+	case c.message != nil:
+		c.timed = false
+		return c.chunk()
+	}
+	return nil
+}
+
+// chunk makes the next Output of the message. Only now: a message of any size
+// costs the memory of one chunk.
+func (c *Client) chunk() Event {
+	// At most every octet becomes two: a dot, or a line end that lacks one of its two.
+	size := min(MaxChunk, 2*(len(c.message.text)-c.message.pos)+16)
+	first := c.message.pos == 0
+	b, last := c.message.fill(make([]byte, 0, size))
+	e := Output{Handle: c.pending[0].handle, Verb: VerbMessage, Off: c.out, Bytes: b, First: first, Last: last}
+	c.out += int64(len(b))
+	if last {
+		stats := c.message.stats
+		e.Message = &stats
+		c.message, c.sent = nil, e.Handle
+		c.move(on(c.state, onSent))
+		c.deadline(VerbMessage, WaitFinalDot)
+	}
+	return e
+}
+
+// Receive takes bytes of the server, split in any way. After TLSDone they are
+// what TLS decrypted. It does not keep p. A command counts as sent when its Output
+// has been taken from Next: a reply that starts before that answers nothing.
+func (c *Client) Receive(p []byte) {
+	for len(p) > 0 && !c.eof && c.state != StateDesync {
+		if c.state == StateTLS {
+			c.desync(CausePlaintext, c.in, "the server sent bytes in the clear behind its 220 to STARTTLS; read after the handshake "+
+				"they would pass as secured, so someone on the way may have put them there (CVE-2011-0411)")
+			break
+		}
+		if c.parser.idle() {
+			c.replyAt = c.in
+			c.claim = c.claims()
+		}
+		n, done, bad := c.parser.feed(p)
+		c.in += int64(n)
+		p = p[n:]
+		switch {
+		case bad != nil:
+			c.desync(bad.cause, c.replyAt+int64(bad.at), bad.reason)
+		case done:
+			c.reply(c.parser.take())
+		}
+	}
+	c.in += int64(len(p))
+}
+
+// claims settles what a reply answers whose first byte has come.
+func (c *Client) claims() claim {
+	switch {
+	case c.message != nil:
+		return early
+	case len(c.pending) == 0 || c.pending[0].handle > c.sent:
+		return unsolicited
+	}
+	return answer
+}
+
+// reply takes a complete reply.
+func (c *Client) reply(r *Reply) {
+	switch {
+	case c.claim == answer:
+		c.answered(r)
+	case c.claim == early && (r.Temporary() || r.Permanent()):
+		// The server has refused the message before its end. Nothing more of it
+		// is sent; but there is no way to break off and go on with a command,
+		// as only the final dot would end the message.
+		c.message, c.timed = nil, false
+		c.answered(r)
+	default:
+		c.unasked(r)
+	}
+}
+
+// answered takes the reply to the oldest pending command.
+func (c *Client) answered(r *Reply) {
+	p := c.pending[0]
+	c.pending = c.pending[1:]
+	c.learn(p.verb, r)
+	row, ok := onReply(c.state, p.verb, p.raw, r.Code)
+	c.report(p, r, row, ok)
+	switch {
+	case ok:
+		c.upgrade = c.state == StateTLS
+	case c.claim == early:
+		c.desync(CauseEarly, c.replyAt, fmt.Sprintf("the server answered %d before the end of the message was sent; "+
+			"there is no way to break off the message and go on", r.Code))
+	case !p.raw:
+		c.desync(CauseUnexpected, c.replyAt, fmt.Sprintf("a reply of %d to %s has no meaning (RFC 5321, 4.3.2), "+
+			"so it is unknown what the server does now", r.Code, awaited(p.verb)))
+	}
+}
+
+// unasked takes a reply that answers nothing. A 421 may come at any time, and
+// the client often sees it with its next command (RFC 5321, 3.8).
+func (c *Client) unasked(r *Reply) {
+	r.readEnhanced()
+	if r.Code == 421 {
+		c.message, c.timed = nil, false
+		c.report(pending{}, r, on(c.state, on421), true)
+		return
+	}
+	c.report(pending{}, r, Transition{}, false)
+	if c.claim == early {
+		c.desync(CauseEarly, c.replyAt, fmt.Sprintf("the server answered %d before the end of the message was sent; "+
+			"that cannot mean that it has the message", r.Code))
+		return
+	}
+	c.desync(CauseUnsolicited, c.replyAt, fmt.Sprintf("the server sent a reply of %d that nothing asked for; taken for the answer "+
+		"to the next command it would put every later reply in the wrong place", r.Code))
+}
+
+// report tells of a reply and takes the row of the table for it, if there is one.
+func (c *Client) report(p pending, r *Reply, row Transition, ok bool) {
+	from := c.state
+	if ok {
+		c.state = row.Next
+	}
+	c.goodbye = c.goodbye || r.Code == 421 || c.state == StateQuit
+	c.push(ReplyReceived{Handle: p.handle, Verb: p.verb, Reply: r, Off: c.replyAt, Len: c.in - c.replyAt,
+		On: row.On, State: c.state, Legal: c.Legal()})
+	c.deadline("", 0)
+	c.changed(from, row.On)
+}
+
+// learn keeps what a reply says about the server and the session.
+func (c *Client) learn(v Verb, r *Reply) {
+	if v != VerbGreeting && v != VerbEhlo && v != VerbHelo {
+		r.readEnhanced() // the greeting and EHLO have no enhanced codes (RFC 2034, 4)
+	}
+	switch v {
+	case VerbGreeting:
+		c.server = &Server{Greeting: r}
+	case VerbEhlo:
+		c.ehloPutOff = r.Temporary()
+		if r.Positive() {
+			s := &Server{Greeting: c.server.Greeting}
+			if !s.introduce(r.Lines) {
+				r.Oddities = append(r.Oddities, OddityKeyword)
+			}
+			c.server = s
+		}
+	case VerbHelo:
+		if r.Positive() {
+			s := &Server{Greeting: c.server.Greeting}
+			s.introduce(r.Lines[:1])
+			c.server = s
+		}
+	case VerbAuth, VerbResponse:
+		c.authenticated = c.authenticated || r.Positive()
+	}
+}
+
+// ReceiveEOF says that the server closed its side, or that the connection broke.
+// Nothing may be received after it.
+func (c *Client) ReceiveEOF() {
+	if c.eof {
+		return
+	}
+	c.eof = true
+	e := Closed{Expected: c.goodbye, State: c.state}
+	if len(c.pending) > 0 {
+		e.Awaiting = c.pending[0].verb
+	}
+	if c.state != StateDesync {
+		e.Partial = Escape(excerpt(c.parser.buf))
+	}
+	c.stop()
+	c.move(on(c.state, onEOF))
+	c.push(e)
+}
+
+// TLSDone says that the handshake that UpgradeTLS asked for is complete. At any
+// other time it does nothing. A connection that starts with TLS needs no call.
+func (c *Client) TLSDone() {
+	if c.state != StateTLS || c.upgrade {
+		return
+	}
+	c.tls, c.authenticated, c.ehloPutOff = true, false, false
+	c.server = new(Server)
+	c.move(on(c.state, onTLSDone))
+}
+
+// desync gives up.
+func (c *Client) desync(cause Cause, off int64, reason string) {
+	d := Desync{Cause: cause, Reason: reason, Off: off, State: c.state}
+	c.stop()
+	c.move(on(c.state, onDesync))
+	c.push(d)
+}
+
+// stop ends what is going on. What is pending stays so: Closed names it.
+func (c *Client) stop() {
+	c.message, c.timed, c.upgrade = nil, false, false
+	c.deadline("", 0)
+}
+
+// move takes a row of the table.
+func (c *Client) move(t Transition) {
+	from := c.state
+	c.state = t.Next
+	c.changed(from, t.On)
+}
+
+func (c *Client) changed(from State, on string) {
+	if from != c.state {
+		c.push(StateChange{from, c.state, on})
+	}
+}
+
+// deadline starts the timer of the driver anew, or stops it.
+func (c *Client) deadline(v Verb, wait time.Duration) {
+	if wait == 0 && !c.timing {
+		return
+	}
+	c.timing = wait != 0
+	c.push(Deadline{v, wait})
+}
+
+func (c *Client) push(e Event) { c.events = append(c.events, e) }

@@ -1,0 +1,236 @@
+package smtp
+
+import (
+	"strconv"
+	"strings"
+)
+
+// State is where the client stands. A command that waits for its reply does not
+// change it; the reply does.
+type State string
+
+const (
+	StateConnect State = "connect" // awaiting the greeting
+	StateGreeted State = "greeted" // EHLO is due; also after STARTTLS
+	StateRefused State = "refused" // the greeting was no 220
+	StateReady   State = "ready"   // no mail transaction in progress
+	StateTLS     State = "tls"     // the handshake is the driver's
+	StateAuth    State = "auth"    // in an AUTH exchange, a response is due
+	StateMail    State = "mail"    // a reverse-path, no recipient yet
+	StateRcpt    State = "rcpt"    // at least one recipient
+	StateData    State = "data"    // the message text is due, or being sent
+	StateMessage State = "message" // the final dot is out
+	StateQuit    State = "quit"    // QUIT was answered
+	StateClosed  State = "closed"  // closed, or about to be after a 421
+	StateDesync  State = "desync"  // replies no longer match commands
+)
+
+// AnyState stands in Transition.From for every state that has no row of its own.
+const AnyState State = "*"
+
+// What drives a transition and is not a reply to a verb.
+const (
+	onTLSDone = "tls done"
+	onSent    = "message sent"
+	on421     = "reply 421"
+	onEOF     = "eof"
+	onDesync  = "desync"
+)
+
+// Guards. A guard must hold when the command is sent.
+const (
+	guardHelo     = "no STARTTLS done, EHLO not answered 4yz"
+	guardStartTLS = "offered, no STARTTLS done"
+	guardAuth     = "offered, not authenticated"
+	guardRaw      = "sent raw"
+)
+
+// Transition is a row of the table that drives the client.
+type Transition struct {
+	From State `json:"from"`
+	// On is a verb and its reply: one code ("DATA 354"), the codes of one first
+	// digit ("MAIL 2yz"), or every other completion reply ("MAIL any"), that is 2yz,
+	// 4yz or 5yz. The narrowest one that fits is taken. Events that are not
+	// replies to a command: "tls done", "message sent", "reply 421", "eof", "desync".
+	// A 421 is "reply 421" unless a row names it with its verb.
+	On string `json:"on"`
+	// Guard is the condition under which the command is legal, "" for none.
+	Guard string `json:"guard,omitempty"`
+	Next  State  `json:"next"`
+	RFC   string `json:"rfc"`
+}
+
+// Transitions drives the client: a command is legal in a state when one of that
+// state's rows is about its verb and the guard holds, and a reply for which
+// there is no row is a Desync. The table is read once, when the program starts.
+var Transitions = []Transition{
+	{StateConnect, "greeting 2yz", "", StateGreeted, "RFC 5321, 3.1"},
+	{StateConnect, "greeting 421", "", StateRefused, "RFC 5321, 3.8"},
+	{StateConnect, "greeting 4yz", "", StateRefused, "RFC 5321, 3.1"},
+	{StateConnect, "greeting 5yz", "", StateRefused, "RFC 5321, 3.1; RFC 7504, 3"},
+
+	{StateRefused, "QUIT 2yz", "", StateQuit, "RFC 5321, 3.1"},
+	{StateRefused, "QUIT any", "", StateRefused, "RFC 5321, 3.1"},
+
+	{StateGreeted, "EHLO 2yz", "", StateReady, "RFC 5321, 3.2"},
+	{StateGreeted, "EHLO any", "", StateGreeted, "RFC 5321, 4.1.4"},
+	{StateGreeted, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 3.2"},
+	{StateGreeted, "HELO any", guardHelo, StateGreeted, "RFC 5321, 4.1.4"},
+	{StateGreeted, "RSET any", "", StateGreeted, "RFC 5321, 4.1.4"},
+	{StateGreeted, "NOOP any", "", StateGreeted, "RFC 5321, 4.1.4"},
+	{StateGreeted, "HELP any", "", StateGreeted, "RFC 5321, 4.1.4"},
+	{StateGreeted, "VRFY any", "", StateGreeted, "RFC 5321, 4.1.4"},
+	{StateGreeted, "EXPN any", "", StateGreeted, "RFC 5321, 4.1.4"},
+	{StateGreeted, "QUIT 2yz", "", StateQuit, "RFC 5321, 4.1.1.10"},
+	{StateGreeted, "QUIT any", "", StateGreeted, "RFC 5321, 4.1.1.10"},
+
+	{StateReady, "EHLO any", "", StateReady, "RFC 5321, 4.1.4"},
+	{StateReady, "HELO any", guardHelo, StateReady, "RFC 5321, 4.1.4"},
+	{StateReady, "STARTTLS 220", guardStartTLS, StateTLS, "RFC 3207, 4"},
+	{StateReady, "STARTTLS 4yz", guardStartTLS, StateReady, "RFC 3207, 4"},
+	{StateReady, "STARTTLS 5yz", guardStartTLS, StateReady, "RFC 3207, 4"},
+	{StateReady, "AUTH 334", guardAuth, StateAuth, "RFC 4954, 4"},
+	{StateReady, "AUTH any", guardAuth, StateReady, "RFC 4954, 4"},
+	{StateReady, "MAIL 2yz", "", StateMail, "RFC 5321, 3.3"},
+	{StateReady, "MAIL any", "", StateReady, "RFC 5321, 3.3"},
+	{StateReady, "RSET any", "", StateReady, "RFC 5321, 4.1.1.5"},
+	{StateReady, "NOOP any", "", StateReady, "RFC 5321, 4.1.1.9"},
+	{StateReady, "HELP any", "", StateReady, "RFC 5321, 4.1.1.8"},
+	{StateReady, "VRFY any", "", StateReady, "RFC 5321, 4.1.1.6"},
+	{StateReady, "EXPN any", "", StateReady, "RFC 5321, 4.1.1.7"},
+	{StateReady, "QUIT 2yz", "", StateQuit, "RFC 5321, 4.1.1.10"},
+	{StateReady, "QUIT any", "", StateReady, "RFC 5321, 4.1.1.10"},
+
+	{StateTLS, onTLSDone, "", StateGreeted, "RFC 3207, 4.2"},
+
+	{StateAuth, "response 334", "", StateAuth, "RFC 4954, 4"},
+	{StateAuth, "response any", "", StateReady, "RFC 4954, 4"}, // also the 501 to "*"
+
+	{StateMail, "RCPT 2yz", "", StateRcpt, "RFC 5321, 3.3"},
+	{StateMail, "RCPT any", "", StateMail, "RFC 5321, 3.3"},
+	{StateMail, "RSET 2yz", "", StateReady, "RFC 5321, 4.1.1.5"},
+	{StateMail, "RSET any", "", StateMail, "RFC 5321, 4.1.1.5"},
+	{StateMail, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
+	{StateMail, "EHLO any", "", StateMail, "RFC 5321, 4.1.4"},
+	{StateMail, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 4.1.4"},
+	{StateMail, "HELO any", guardHelo, StateMail, "RFC 5321, 4.1.4"},
+	{StateMail, "NOOP any", "", StateMail, "RFC 5321, 4.1.1.9"},
+	{StateMail, "HELP any", "", StateMail, "RFC 5321, 4.1.1.8"},
+	{StateMail, "VRFY any", "", StateMail, "RFC 5321, 4.1.1.6"},
+	{StateMail, "EXPN any", "", StateMail, "RFC 5321, 4.1.1.7"},
+	{StateMail, "QUIT 2yz", "", StateQuit, "RFC 5321, 4.1.1.10"},
+	{StateMail, "QUIT any", "", StateMail, "RFC 5321, 4.1.1.10"},
+
+	{StateRcpt, "RCPT any", "", StateRcpt, "RFC 5321, 3.3"},
+	{StateRcpt, "DATA 354", "", StateData, "RFC 5321, 4.1.1.4"},
+	// Only a 354 lets the message follow. A refused DATA leaves the transaction as it
+	// was: the end of the mail data, RSET and EHLO clear its buffers, and
+	// nothing else does (4.1.1.4, 4.1.1.5, 4.1.4).
+	{StateRcpt, "DATA 4yz", "", StateRcpt, "RFC 5321, 3.3"},
+	{StateRcpt, "DATA 5yz", "", StateRcpt, "RFC 5321, 3.3"},
+	{StateRcpt, "RSET 2yz", "", StateReady, "RFC 5321, 4.1.1.5"},
+	{StateRcpt, "RSET any", "", StateRcpt, "RFC 5321, 4.1.1.5"},
+	{StateRcpt, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
+	{StateRcpt, "EHLO any", "", StateRcpt, "RFC 5321, 4.1.4"},
+	{StateRcpt, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 4.1.4"},
+	{StateRcpt, "HELO any", guardHelo, StateRcpt, "RFC 5321, 4.1.4"},
+	{StateRcpt, "NOOP any", "", StateRcpt, "RFC 5321, 4.1.1.9"},
+	{StateRcpt, "HELP any", "", StateRcpt, "RFC 5321, 4.1.1.8"},
+	{StateRcpt, "VRFY any", "", StateRcpt, "RFC 5321, 4.1.1.6"},
+	{StateRcpt, "EXPN any", "", StateRcpt, "RFC 5321, 4.1.1.7"},
+	{StateRcpt, "QUIT 2yz", "", StateQuit, "RFC 5321, 4.1.1.10"},
+	{StateRcpt, "QUIT any", "", StateRcpt, "RFC 5321, 4.1.1.10"},
+
+	{StateData, onSent, "", StateMessage, "RFC 5321, 4.1.1.4"},
+
+	{StateMessage, "message any", "", StateReady, "RFC 5321, 4.1.1.4"},
+
+	// A raw line is not judged, but after these replies the server reads
+	// something else than commands, wherever it was before.
+	{AnyState, "STARTTLS 220", guardRaw, StateTLS, "RFC 3207, 4"},
+	{AnyState, "AUTH 334", guardRaw, StateAuth, "RFC 4954, 4"},
+	{AnyState, "DATA 354", guardRaw, StateData, "RFC 5321, 4.1.1.4"},
+
+	{AnyState, on421, "", StateClosed, "RFC 5321, 3.8"},
+	{AnyState, onDesync, "", StateDesync, "RFC 5321, 4.2"},
+	{AnyState, onEOF, "", StateClosed, "RFC 5321, 3.8"},
+}
+
+// rule is a row of Transitions taken apart for look-up.
+type rule struct {
+	Transition
+	verb  Verb   // "" when On is not about a verb
+	codes string // "354", "2yz", "any"
+}
+
+// rules are the rows of each state, in the order of the table.
+var rules = index(Transitions)
+
+func index(table []Transition) map[State][]rule {
+	rules := make(map[State][]rule)
+	for _, t := range table {
+		r := rule{Transition: t}
+		first, codes, _ := strings.Cut(t.On, " ")
+		switch v := Verb(first); {
+		case isCommand(v), v == VerbGreeting, v == VerbResponse, v == VerbMessage:
+			r.verb, r.codes = v, codes
+		}
+		rules[t.From] = append(rules[t.From], r)
+	}
+	return rules
+}
+
+// fit says how narrowly a row's codes fit a code, 0 for not at all.
+func (r *rule) fit(code int) int {
+	switch class := code / 100; {
+	case r.codes == "any":
+		if class != 3 {
+			return 1
+		}
+	case r.codes[1:] == "yz":
+		if int(r.codes[0]-'0') == class {
+			return 2
+		}
+	default:
+		if n, err := strconv.Atoi(r.codes); err == nil && n == code {
+			return 3
+		}
+	}
+	return 0
+}
+
+// onReply finds the row for the reply to a verb. Raw commands have rows of their own.
+func onReply(s State, v Verb, raw bool, code int) (best Transition, ok bool) {
+	most := 0
+	for _, r := range rules[s] {
+		if r.verb != v || v == "" {
+			continue
+		}
+		if f := r.fit(code); f > most {
+			most, best = f, r.Transition
+		}
+	}
+	if code == 421 && most < 3 {
+		return on(s, on421), true
+	}
+	if most == 0 && raw {
+		for _, r := range rules[AnyState] {
+			if r.verb == v && v != "" && r.fit(code) > 0 {
+				return r.Transition, true
+			}
+		}
+	}
+	return best, most > 0
+}
+
+// on finds the row for what is not a reply to a verb.
+func on(s State, what string) Transition {
+	for _, from := range []State{s, AnyState} {
+		for _, r := range rules[from] {
+			if r.On == what {
+				return r.Transition
+			}
+		}
+	}
+	panic("smtp: no transition on " + what + " in state " + string(s))
+}

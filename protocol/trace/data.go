@@ -1,0 +1,210 @@
+package trace
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// What Event.Data holds, by kind. All durations are nanoseconds.
+
+// TunnelData belongs to the events of layer tunnel.
+type TunnelData struct {
+	Host      string        `json:"host,omitempty"`
+	Port      int           `json:"port,omitempty"`
+	Addresses []string      `json:"addresses,omitempty"` // what the name resolved to
+	Address   string        `json:"address,omitempty"`   // the one dialed
+	Local     string        `json:"local,omitempty"`     // the proxy's end, address:port
+	Resolve   time.Duration `json:"resolve,omitempty"`   // time the look-up took
+	Connect   time.Duration `json:"connect,omitempty"`   // SYN to established
+	// Direct is true when there was no proxy: the program itself dialed.
+	Direct bool `json:"direct,omitempty"`
+}
+
+// RecordData belongs to tls/record.
+type RecordData struct {
+	Type    string `json:"type"`    // "handshake", "application_data", "change_cipher_spec", "alert"
+	Version string `json:"version"` // of the record header: "TLS 1.2" also in TLS 1.3 (RFC 8446, 5.1)
+	// Plain is the range of text.* that the record carries, absent for handshake records.
+	Plain *Range `json:"plain,omitempty"`
+	// Sealed is how much of the record is not content: explicit nonce, inner type, tag.
+	Sealed int `json:"sealed,omitempty"`
+	// Count is more than 1 when this event stands for a run of similar records of a long message.
+	Count int `json:"count,omitempty"`
+}
+
+// HandshakeData belongs to tls/handshake and tls/alert.
+type HandshakeData struct {
+	Started    int64         `json:"started"`           // T of the first byte of the handshake
+	Version    string        `json:"version,omitempty"` // "TLS 1.3"
+	Suite      string        `json:"suite,omitempty"`   // "TLS_CHACHA20_POLY1305_SHA256"
+	Group      string        `json:"group,omitempty"`   // "X25519MLKEM768"
+	ServerName string        `json:"serverName,omitempty"`
+	ALPN       string        `json:"alpn,omitempty"`
+	Resumed    bool          `json:"resumed,omitempty"`
+	RoundTrips int           `json:"roundTrips,omitempty"`
+	Chain      []Certificate `json:"chain,omitempty"` // as the server sent it
+	// Verified is true when the chain leads to a trusted root and the name fits.
+	Verified bool `json:"verified"`
+	// Problem says in words why the certificate is not trusted; with
+	// tls.insecure in the plan the session goes on nevertheless.
+	Problem string `json:"problem,omitempty"`
+	// Reason is the short code of Problem: "untrusted", "wrong-name", "expired", "not-yet-valid", "invalid".
+	Reason string `json:"reason,omitempty"`
+}
+
+// Certificate is one link of the chain.
+type Certificate struct {
+	Subject   string    `json:"subject"`
+	Issuer    string    `json:"issuer"`
+	Names     []string  `json:"names,omitempty"` // subjectAltName: DNS names and IP addresses
+	NotBefore time.Time `json:"notBefore"`
+	NotAfter  time.Time `json:"notAfter"`
+	Key       string    `json:"key"`       // "ECDSA P-256", "RSA 2048", "Ed25519"
+	Signature string    `json:"signature"` // "ECDSA-SHA256"
+	SHA256    string    `json:"sha256"`    // fingerprint of the DER form, lower-case hexadecimal
+	DER       []byte    `json:"der"`
+}
+
+// CommandData belongs to smtp/command and smtp/response.
+type CommandData struct {
+	Verb string `json:"verb"`
+	// Raw marks a line that the state machine was told not to judge.
+	Raw bool `json:"raw,omitempty"`
+	// Edited marks a line that the user changed before it was sent.
+	Edited bool `json:"edited,omitempty"`
+	// Deadline is how long the client waits for the reply (RFC 5321, 4.5.3.2).
+	Deadline time.Duration `json:"deadline,omitempty"`
+}
+
+// MessageData belongs to smtp/message.
+type MessageData struct {
+	Started int64 `json:"started"` // T of the first byte; the event itself is written after the last
+	Size    int64 `json:"size"`    // octets of the message as RFC 1870 counts them: with CRLF, without dot-stuffing
+	Stuffed int   `json:"stuffed"` // lines that got a second dot (RFC 5321, 4.5.2)
+	// Normalized counts line ends that were not CRLF and became CRLF, the added final one included.
+	Normalized int  `json:"normalized"`
+	Edited     bool `json:"edited,omitempty"`
+}
+
+// ReplyData belongs to smtp/reply.
+type ReplyData struct {
+	Code     int      `json:"code"`
+	Enhanced string   `json:"enhanced,omitempty"`
+	Lines    []string `json:"lines"` // text of each line without code, separator and line end; control bytes escaped
+	// Answers is the event of the command that this replies to; nil for the greeting and for unsolicited replies.
+	Answers *int `json:"answers,omitempty"`
+	// Verb of the command answered, "greeting" for the greeting, "" when unsolicited.
+	Verb string `json:"verb,omitempty"`
+	// Oddities are deviations that were accepted, as ids: "bare-lf", "no-separator", "long-line", "enhanced-mismatch".
+	Oddities []string `json:"oddities,omitempty"`
+	// State of the client after this reply, and the verbs that are legal in it.
+	State string   `json:"state"`
+	Legal []string `json:"legal,omitempty"`
+	// Extensions are the EHLO keywords, when this is the reply to EHLO.
+	Extensions []Extension `json:"extensions,omitempty"`
+}
+
+// Extension is one line of an EHLO reply.
+type Extension struct {
+	Keyword string   `json:"keyword"` // upper case
+	Params  []string `json:"params,omitempty"`
+}
+
+// PauseData belongs to app/pause and app/resume.
+type PauseData struct {
+	Verb   string `json:"verb"`
+	Edited bool   `json:"edited,omitempty"`
+}
+
+// ErrorInfo says why a session failed; it is the data of app/error and part of the result.
+type ErrorInfo struct {
+	Code    ErrorCode `json:"code"`
+	Message string    `json:"message"`        // plain English: what happened, where, what to do next
+	Rule    string    `json:"rule,omitempty"` // the rule of the proxy's policy that denied it
+	// RetryAfter is in seconds, when the proxy named it.
+	RetryAfter int `json:"retryAfter,omitempty"`
+}
+
+// ErrorCode is a closed set.
+type ErrorCode string
+
+const (
+	// From the tunnel.
+	CodeRefused      ErrorCode = "refused"
+	CodeTimeout      ErrorCode = "timeout"
+	CodeNameNotFound ErrorCode = "name-not-found"
+	CodeNoRoute      ErrorCode = "no-route"
+	CodeDenied       ErrorCode = "denied"
+	CodeQuota        ErrorCode = "quota"
+	CodeTooMany      ErrorCode = "too-many"
+	CodeShutdown     ErrorCode = "shutdown"
+	// In the page.
+	CodeTLS         ErrorCode = "tls"
+	CodeProtocol    ErrorCode = "protocol"
+	CodeDesync      ErrorCode = "desync"
+	CodeClosed      ErrorCode = "closed"
+	CodeUnsupported ErrorCode = "unsupported"
+	CodeRejected    ErrorCode = "rejected"
+	CodeBadPlan     ErrorCode = "bad-plan"
+	CodeCancelled   ErrorCode = "cancelled"
+	CodeCrashed     ErrorCode = "crashed"
+)
+
+// Outcome of a session, a message or a recipient.
+type Outcome string
+
+const (
+	Accepted Outcome = "accepted"
+	Partial  Outcome = "partial"
+	Rejected Outcome = "rejected"
+	Failed   Outcome = "failed"
+	// Unknown: the connection was lost after the final dot, so the message may have been accepted.
+	Unknown Outcome = "unknown"
+)
+
+// Result is the verdict, the same for a person, a test and another program.
+type Result struct {
+	Outcome Outcome `json:"outcome"`
+	// Phase is where it ended: connect greeting ehlo starttls tls auth mail rcpt data message quit.
+	Phase     string `json:"phase"`
+	Permanent bool   `json:"permanent"` // the same attempt will fail again
+	// Reply decided the outcome; nil when none did.
+	Reply *ResultReply `json:"reply,omitempty"`
+	// Error is nil when the outcome is accepted.
+	Error      *ErrorInfo      `json:"error,omitempty"`
+	Messages   []MessageResult `json:"messages"`
+	RoundTrips int             `json:"roundTrips"`
+	Elapsed    time.Duration   `json:"elapsed"`
+}
+
+// ResultReply is a reply as the result quotes it.
+type ResultReply struct {
+	Code     int      `json:"code"`
+	Enhanced string   `json:"enhanced,omitempty"`
+	Lines    []string `json:"lines"`
+	Event    int      `json:"event"`
+}
+
+// MessageResult is the verdict on one message of the plan.
+type MessageResult struct {
+	Outcome    Outcome           `json:"outcome"`
+	QueueID    string            `json:"queueID,omitempty"`
+	Recipients []RecipientResult `json:"recipients"`
+}
+
+// RecipientResult is the verdict on one recipient. Event is the reply's, absent when RCPT was not sent.
+type RecipientResult struct {
+	To      string  `json:"to"`
+	Outcome Outcome `json:"outcome"`
+	Event   *int    `json:"event,omitempty"`
+}
+
+// Encode turns the data of an event into JSON. It panics on values that cannot
+// be encoded, which the types of this file never are.
+func Encode(data any) json.RawMessage {
+	b, err := json.Marshal(data)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
