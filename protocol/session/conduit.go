@@ -66,14 +66,12 @@ func (c *conduit) handshake(ctx context.Context, config *tls.Config) error {
 	c.in.start(c.rec)
 	t := tls.Client(tap{c}, config)
 	err := t.HandshakeContext(ctx)
+	state := t.ConnectionState()
 	if err == nil {
 		c.tls = t
-		n := overhead(t.ConnectionState())
-		c.out.setSealed(n)
-		c.in.setSealed(n)
 	}
-	c.out.flush(c.rec, trace.Range{})
-	c.in.flush(c.rec, trace.Range{})
+	c.out.handshakeDone(c.rec, state)
+	c.in.handshakeDone(c.rec, state)
 	return err
 }
 
@@ -118,13 +116,13 @@ func (t tap) SetWriteDeadline(d time.Time) error { return t.c.raw.SetWriteDeadli
 func (t tap) Read(p []byte) (int, error) {
 	n, err := t.c.raw.Read(p)
 	t.c.rec.Append(trace.WireIn, p[:n])
-	t.c.in.scan(p[:n])
+	t.c.in.scan(t.c.rec, p[:n])
 	return n, err
 }
 
 func (t tap) Write(p []byte) (int, error) {
 	t.c.rec.Append(trace.WireOut, p)
-	t.c.out.scan(p)
+	t.c.out.scan(t.c.rec, p)
 	return t.c.raw.Write(p)
 }
 
@@ -134,14 +132,15 @@ type records struct {
 	dir    trace.Direction
 	stream string // of the wire
 
-	mu     sync.Mutex
-	on     bool
-	from   int64 // offset in the wire stream at which TLS starts
-	sealed int
-	at     int64  // offset in the wire stream of the record being cut
-	head   []byte // its header and, unless it is application data, its body
-	want   int    // bytes of its body still to come
-	cut    []record
+	mu        sync.Mutex
+	on        bool
+	handshake bool  // under way
+	from      int64 // offset in the wire stream at which TLS starts
+	sealed    int
+	at        int64  // offset in the wire stream of the record being cut
+	head      []byte // its header and, unless it is application data, its body
+	want      int    // bytes of its body still to come
+	cut       []record
 
 	long bool // a long message is being sent
 	seen int  // records of it that have an event of their own
@@ -166,18 +165,29 @@ const (
 func (r *records) start(rec *trace.Recorder) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.on, r.from = true, rec.Len(r.stream)
+	r.on, r.handshake, r.from = true, true, rec.Len(r.stream)
 	r.at = r.from
 	r.add(rec, trace.KindStart, trace.Range{Stream: r.stream, Off: r.at}, nil, nil)
 }
 
-func (r *records) setSealed(n int) {
+// handshakeDone writes what is left of the handshake. In TLS 1.2 its records are
+// never of the type application data, so such a one is the server's greeting.
+func (r *records) handshakeDone(rec *trace.Recorder, state tls.ConnectionState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sealed = n
+	r.handshake = false
+	r.sealed = overhead(state)
+	if !state.HandshakeComplete || state.Version >= tls.VersionTLS13 {
+		for _, c := range r.cut {
+			r.write(rec, c, nil)
+		}
+		r.cut = nil
+	}
 }
 
-func (r *records) scan(p []byte) {
+// scan takes bytes of the wire. During the handshake whole records are written at
+// once, later they wait for the text that they carry.
+func (r *records) scan(rec *trace.Recorder, p []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.on && len(p) > 0 {
@@ -198,8 +208,13 @@ func (r *records) scan(p []byte) {
 		}
 		if r.want, p = r.want-n, p[n:]; r.want == 0 {
 			at := trace.Range{Stream: r.stream, Off: r.at, Len: int64(recordHeader + bodyLen(r.head))}
-			r.cut = append(r.cut, record{at, r.head})
+			c := record{at, r.head}
 			r.at, r.head = at.End(), nil
+			if r.handshake && c.head[0] != applicationData {
+				r.write(rec, c, nil)
+			} else {
+				r.cut = append(r.cut, c)
+			}
 		}
 	}
 }

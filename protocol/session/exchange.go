@@ -222,13 +222,11 @@ func (s *Session) maskEchoes(text string) string {
 // secretSpans are the spans of a pending line that a display masks.
 func secretSpans(c smtp.Command) []trace.Span {
 	line := c.Line()
-	switch c.Verb {
-	case smtp.VerbResponse:
+	if c.Verb == smtp.VerbResponse {
 		return []trace.Span{{0, int64(len(line))}}
-	case smtp.VerbAuth:
-		if i := strings.IndexByte(c.Arg, ' '); i >= 0 {
-			return []trace.Span{{int64(len(line) - len(c.Arg) + i + 1), int64(len(line))}}
-		}
 	}
-	return nil
+	if i := strings.IndexByte(c.Arg, ' '); c.Verb == smtp.VerbAuth && i >= 0 {
+		return []trace.Span{{int64(len(line) - len(c.Arg) + i + 1), int64(len(line))}}
+	}
+	return []trace.Span{}
 }

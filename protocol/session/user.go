@@ -132,7 +132,7 @@ func (s *Session) resumed(next smtp.Command, edited bool) {
 }
 
 func (s *Session) pending(next smtp.Command, problem string) *Pending {
-	p := &Pending{Kind: trace.KindCommand, Verb: string(next.Verb), Text: next.Line(), Secret: secretSpans(next), Problem: problem}
+	p := &Pending{Kind: trace.KindCommand, Verb: string(next.Verb), Text: next.Line(), Legal: []string{}, Secret: secretSpans(next), Problem: problem}
 	switch next.Verb {
 	case smtp.VerbMessage:
 		p.Kind, p.Text = trace.KindMessage, string(next.Message)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -145,28 +144,30 @@ func (s *Session) where() string {
 	return "at " + strings.ToUpper(s.phase)
 }
 
-// queueIDs are the ways in which servers name the message that they queued.
-var queueIDs = []*regexp.Regexp{
-	regexp.MustCompile(`(?i)\bqueued (?:as|id) <?([\w.+=-]+)`),             // Postfix, Haraka, this project's practice server
-	regexp.MustCompile(`^OK id=([\w-]+)`),                                  // Exim
-	regexp.MustCompile(`^(?:2\.\d\.\d:? )?([\w]+) Message accepted`),       // Sendmail, OpenSMTPD
-	regexp.MustCompile(`(?i)^ok:? +(?:queued +)?(\d+) (?:qp|\S+ - gsmtp)`), // qmail, Gmail
-	regexp.MustCompile(`\[InternalId=(\d+)`),                               // Exchange
-}
-
-// queueID finds the id in the reply to a message; "" when the server gave none.
+// queueID finds the name that a server gave to the message it accepted, in the
+// ways of the common servers; "" when it gave none.
 func queueID(r *smtp.Reply) string {
 	text := strings.Join(r.EscapedLines(), " ")
-	if e := r.Enhanced.String(); e != "" {
-		text = strings.TrimPrefix(text, e+" ")
-	}
-	for _, re := range queueIDs {
-		if m := re.FindStringSubmatch(text); m != nil {
-			return strings.TrimRight(m[1], ".")
+	words := strings.Fields(strings.TrimPrefix(text, r.Enhanced.String()))
+	for i, w := range words {
+		last := i == len(words)-1
+		switch lower := strings.ToLower(w); {
+		case lower == "queued" && !last && (words[i+1] == "as" || words[i+1] == "id") && i+2 < len(words):
+			return bareID(words[i+2]) // Postfix, Haraka, this project's practice server
+		case strings.HasPrefix(lower, "id="): // Exim
+			return bareID(w[len("id="):])
+		case strings.HasPrefix(lower, "[internalid="): // Exchange
+			return bareID(w[len("[internalid="):])
+		case i > 0 && lower == "message" && !last && words[i+1] == "accepted": // Sendmail, OpenSMTPD
+			return bareID(words[i-1])
+		case i > 0 && (lower == "qp" || lower == "gsmtp") && strings.EqualFold(words[0], "ok"): // qmail, Gmail
+			return bareID(words[1])
 		}
 	}
 	return ""
 }
+
+func bareID(word string) string { return strings.Trim(word, "<>[](),;:.") }
 
 // tunnelText is a status of the tunnel in one line.
 func tunnelText(st tunnel.Status) string {

@@ -1,0 +1,447 @@
+// Package policy decides what the proxy may connect to, and connects.
+//
+// What is judged is the address that is about to be dialed, in the moment
+// before the SYN (net.Dialer.Control), so that no name can change its meaning
+// between the judgement and the connection (DNS rebinding). A name decides only
+// which rules hold for the addresses behind it:
+//
+//   - the practice host leads to the practice server's listeners, nowhere else;
+//   - a name in an --allow entry leads to public addresses. It leads to a
+//     special one (loopback, private, …) only when a further --allow entry names
+//     that address itself with the same port, because otherwise whoever controls
+//     the name's DNS would choose what is reached inside. The name localhost,
+//     which no DNS controls, leads to loopback when it is allowed;
+//   - an address in an --allow entry is the operator's own word, special or not;
+//     only multicast, broadcast, unspecified, reserved and metadata addresses
+//     cannot be allowed at all;
+//   - a wildcard and --public lead to public addresses, without exception.
+//
+// The package refuses to know anything of WebSockets, of SMTP and of who asks.
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"smtpscope/protocol/tunnel"
+)
+
+// The rules by which a target is denied before any address is known. Those for
+// addresses are in addresses.json.
+const (
+	RuleNotAllowed      = "not-allowed"      // no --allow entry names the host
+	RulePort            = "port"             // the host is allowed, the port is not
+	RulePracticeOnly    = "practice-only"    // there is neither --allow nor --public
+	RulePracticePort    = "practice-port"    // the practice server has no such port
+	RulePracticeOff     = "practice-off"     // it was switched off
+	RuleSpecialUseName  = "special-use-name" // --public, but the name is not in the public DNS
+	RuleUnjudgedAddress = "unjudged-address" // the system dials something else than it was asked to
+)
+
+// mailPorts are those of --public.
+var mailPorts = []int{25, 465, 587, 2525}
+
+const (
+	resolveTimeout = 10 * time.Second
+	connectTimeout = 18 * time.Second // for all addresses of a name together
+	leastTimeout   = 3 * time.Second  // for one address, if that much is left
+	// A name may have any number of addresses; a page must not make the proxy
+	// knock at all of them.
+	maxTries = 8
+)
+
+// Resolver looks up names; *net.Resolver is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Config is what a policy is made of. The zero value allows nothing.
+type Config struct {
+	Allow  []Target
+	Public bool
+	// PracticeHost leads to the listeners in Practice, by port; a nil map says
+	// that there is no practice server.
+	PracticeHost string
+	Practice     map[int]netip.AddrPort
+	// Resolver is nil for the system's.
+	Resolver Resolver
+}
+
+// Policy dials what it allows. It is safe for concurrent use.
+type Policy struct {
+	config   Config
+	resolver Resolver
+
+	resolveTimeout, connectTimeout, leastTimeout time.Duration
+	// dial is (*net.Dialer).DialContext, but for tests of addresses that do
+	// not exist on loopback.
+	dial func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error)
+}
+
+// New makes a policy.
+func New(cfg Config) *Policy {
+	p := &Policy{
+		config:         cfg,
+		resolver:       cfg.Resolver,
+		resolveTimeout: resolveTimeout,
+		connectTimeout: connectTimeout,
+		leastTimeout:   leastTimeout,
+		dial: func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
+			return d.DialContext(ctx, network, address)
+		},
+	}
+	if p.resolver == nil {
+		p.resolver = net.DefaultResolver
+	}
+	return p
+}
+
+// Live is what may be dialed beside the practice server, for the page to show.
+type Live struct {
+	Public bool     `json:"public"`
+	Allow  []string `json:"allow"`
+}
+
+// Live describes this policy.
+func (p *Policy) Live() Live {
+	live := Live{Public: p.config.Public, Allow: []string{}}
+	for _, t := range p.config.Allow {
+		live.Allow = append(live.Allow, t.String())
+	}
+	return live
+}
+
+// Dial connects to what open names, if that is allowed, and reports how far it
+// got. An error is always a *tunnel.Error.
+func (p *Policy) Dial(ctx context.Context, open tunnel.Open, report func(tunnel.Status)) (net.Conn, error) {
+	h, err := parseHost(open.Host)
+	if err != nil {
+		return nil, &tunnel.Error{Code: tunnel.CodeBadRequest, Message: fmt.Sprintf("%q cannot be a host: %v.", shorten(open.Host), err)}
+	}
+	if open.Port < 1 || open.Port > 65535 {
+		return nil, &tunnel.Error{Code: tunnel.CodeBadRequest, Message: fmt.Sprintf("%d cannot be a port: ports are numbers from 1 to 65535.", open.Port)}
+	}
+	a := attempt{policy: p, host: h, port: open.Port, report: report}
+	if h.name != "" && h.name == p.config.PracticeHost {
+		return a.practice(ctx)
+	}
+	if denial := a.admit(); denial != nil {
+		return nil, denial
+	}
+	if h.address.IsValid() {
+		return a.connect(ctx, []netip.AddrPort{netip.AddrPortFrom(h.address, uint16(open.Port))}, a.judge)
+	}
+	addresses, err := a.resolve(ctx)
+	if err != nil {
+		return nil, tunnel.DialError(err, h.name, open.Port)
+	}
+	return a.connect(ctx, addresses, a.judge)
+}
+
+// attempt is one Dial.
+type attempt struct {
+	policy *Policy
+	host   host
+	port   int
+	report func(tunnel.Status)
+	// trusted is true when an --allow entry names exactly this host and port.
+	trusted bool
+}
+
+func denied(rule, format string, args ...any) *tunnel.Error {
+	return &tunnel.Error{Code: tunnel.CodeDenied, Rule: rule, Message: fmt.Sprintf(format, args...)}
+}
+
+// practice connects to the practice server.
+func (a *attempt) practice(ctx context.Context) (net.Conn, error) {
+	cfg := a.policy.config
+	if cfg.Practice == nil {
+		return nil, denied(RulePracticeOff, "This proxy has no practice server (rule %s). Start smtpscope without --practice=false to have one.", RulePracticeOff)
+	}
+	listener, ok := cfg.Practice[a.port]
+	if !ok {
+		return nil, denied(RulePracticePort, "The practice server %s does not listen on port %d (rule %s). Use port %s.",
+			a.host, a.port, RulePracticePort, joinPorts(sortedPorts(cfg.Practice)))
+	}
+	return a.connect(ctx, []netip.AddrPort{listener}, func(dialed netip.AddrPort) *tunnel.Error {
+		if dialed != listener {
+			return denied(RuleUnjudgedAddress, "%s is not the practice server (rule %s).", dialed, RuleUnjudgedAddress)
+		}
+		return nil
+	})
+}
+
+// admit decides whether the host may be asked for at all, before any look-up:
+// the proxy is nobody's resolver for names that it will not dial.
+func (a *attempt) admit() *tunnel.Error {
+	cfg := a.policy.config
+	var otherPorts []int
+	allowed := false
+	for _, t := range cfg.Allow {
+		if !t.names(a.host) {
+			continue
+		}
+		if !slices.Contains(t.ports, a.port) {
+			otherPorts = append(otherPorts, t.ports...)
+			continue
+		}
+		allowed = true
+		a.trusted = a.trusted || !t.below
+	}
+	if allowed {
+		return nil
+	}
+	entry := Target{host: a.host, ports: []int{a.port}}
+	if cfg.Public && slices.Contains(mailPorts, a.port) {
+		if a.host.address.IsValid() {
+			return nil
+		}
+		if why := notPublicName(a.host.name); why != "" {
+			return denied(RuleSpecialUseName, "%s is not a public name: %s (rule %s). The operator of this proxy can permit it with --allow %s.",
+				a.host, why, RuleSpecialUseName, entry)
+		}
+		return nil
+	}
+	if cfg.Public {
+		otherPorts = append(otherPorts, mailPorts...)
+	}
+	if len(otherPorts) > 0 {
+		slices.Sort(otherPorts)
+		return denied(RulePort, "%s may be dialed on port %s only, not on %d (rule %s). The operator of this proxy can permit it with --allow %s.",
+			a.host, joinPorts(slices.Compact(otherPorts)), a.port, RulePort, entry)
+	}
+	if len(cfg.Allow) == 0 {
+		if cfg.Practice == nil {
+			return denied(RuleNotAllowed, "This proxy dials nothing at all, so not %s either (rule %s). The operator can permit it with --allow %s.", a.host, RuleNotAllowed, entry)
+		}
+		return denied(RulePracticeOnly, "This proxy dials its practice server %s only, not %s (rule %s). The operator can permit it with --allow %s.",
+			cfg.PracticeHost, a.host, RulePracticeOnly, entry)
+	}
+	return denied(RuleNotAllowed, "%s is not among the hosts that this proxy dials (rule %s). The operator can permit it with --allow %s.", a.host, RuleNotAllowed, entry)
+}
+
+// judge decides about one address of a host that was admitted.
+func (a *attempt) judge(dialed netip.AddrPort) *tunnel.Error {
+	address := dialed.Addr().Unmap()
+	v := judge(address)
+	if v.public() {
+		return nil
+	}
+	if v.Never {
+		return a.deny(address, v, "No setting of this proxy permits it.")
+	}
+	if !a.trusted {
+		return a.deny(address, v, "Only public addresses may be reached this way.")
+	}
+	named := slices.ContainsFunc(a.policy.config.Allow, func(t Target) bool {
+		return t.host.address == address && slices.Contains(t.ports, int(dialed.Port()))
+	})
+	onThisHost := isLocalhost(a.host.name) && v.Rule == "loopback" && !v.carried.IsValid()
+	if named || onThisHost {
+		return nil
+	}
+	entry := Target{host: host{address: address}, ports: []int{int(dialed.Port())}}
+	return a.deny(address, v, fmt.Sprintf("If that is meant, the operator of this proxy can permit it with --allow %s.", entry))
+}
+
+// deny names the address only to those who know it already: a look-up of a
+// name that the operator did not allow by itself must not tell what a private
+// DNS says.
+func (a *attempt) deny(address netip.Addr, v verdict, advice string) *tunnel.Error {
+	switch {
+	case a.host.address.IsValid():
+		return denied(v.Rule, "%s is %s, which rule %s denies. %s", address, v, v.Rule, advice)
+	case a.trusted:
+		return denied(v.Rule, "%s has the address %s. That is %s, which rule %s denies. %s", a.host, address, v, v.Rule, advice)
+	}
+	return denied(v.Rule, "%s has a special address (%s), which rule %s denies. %s", a.host, v.Name, v.Rule, advice)
+}
+
+// isLocalhost: resolvers must not ask the DNS for these (RFC 6761, 6.3).
+func isLocalhost(name string) bool {
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}
+
+// resolve looks the name up, once.
+func (a *attempt) resolve(ctx context.Context) ([]netip.AddrPort, error) {
+	a.report(tunnel.Status{Stage: tunnel.StageResolving, Host: a.host.name, Port: a.port})
+	ctx, cancel := context.WithTimeout(ctx, a.policy.resolveTimeout)
+	defer cancel()
+	started := time.Now()
+	found, err := a.policy.resolver.LookupNetIP(ctx, "ip", a.host.name)
+	took := time.Since(started)
+	if err != nil {
+		// Some resolvers return only the context's error; with the name in it,
+		// the time-out is known to be that of the look-up.
+		if cause := ctx.Err(); errors.Is(cause, context.DeadlineExceeded) {
+			return nil, &net.DNSError{Err: "time-out", Name: a.host.name, IsTimeout: true, UnwrapErr: cause}
+		}
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, &net.DNSError{Err: "no address", Name: a.host.name, IsNotFound: true}
+	}
+	addresses := interleave(found)
+	out := make([]netip.AddrPort, 0, len(addresses))
+	status := tunnel.Status{Stage: tunnel.StageAddresses, Host: a.host.name, Port: a.port, Resolve: took}
+	for _, address := range addresses {
+		dialable := netip.AddrPortFrom(address, uint16(a.port))
+		out = append(out, dialable)
+		if len(status.Addresses) < tunnel.MaxAddresses && (a.trusted || a.judge(dialable) == nil) {
+			status.Addresses = append(status.Addresses, address.String())
+		}
+	}
+	a.report(status)
+	return out, nil
+}
+
+// interleave alternates between the families, beginning with the one that the
+// system's resolver put first, so that one broken family does not eat all the
+// time (RFC 8305, 4).
+func interleave(found []netip.Addr) []netip.Addr {
+	var first, second []netip.Addr
+	for _, address := range found {
+		address = address.Unmap()
+		switch {
+		case slices.Contains(first, address) || slices.Contains(second, address):
+		case len(first) == 0 || first[0].Is4() == address.Is4():
+			first = append(first, address)
+		default:
+			second = append(second, address)
+		}
+	}
+	out := make([]netip.Addr, 0, len(first)+len(second))
+	for i := range max(len(first), len(second)) {
+		if i < len(first) {
+			out = append(out, first[i])
+		}
+		if i < len(second) {
+			out = append(out, second[i])
+		}
+	}
+	return out
+}
+
+// connect tries the addresses in their order. The error is the denial when all
+// were denied, and otherwise the most telling failure.
+func (a *attempt) connect(ctx context.Context, addresses []netip.AddrPort, judge func(netip.AddrPort) *tunnel.Error) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.policy.connectTimeout)
+	defer cancel()
+	var denial, failure *tunnel.Error
+	tries := 0
+	for i, address := range addresses {
+		if tries == maxTries || ctx.Err() != nil && tries > 0 {
+			break
+		}
+		conn, err := a.try(ctx, address, min(len(addresses)-i, maxTries-tries), judge)
+		if err == nil {
+			return conn, nil
+		}
+		e := tunnel.DialError(err, a.host.String(), a.port)
+		if e.Code == tunnel.CodeDenied {
+			if denial == nil {
+				denial = e
+			}
+			continue
+		}
+		tries++
+		if failure == nil || telling(e.Code) > telling(failure.Code) {
+			failure = e
+		}
+	}
+	if failure != nil {
+		return nil, failure
+	}
+	return nil, denial
+}
+
+// telling ranks failures: a host that refuses is there; one that has no route
+// often only lacks this family of addresses.
+func telling(c tunnel.Code) int {
+	switch c {
+	case tunnel.CodeRefused, tunnel.CodeReset:
+		return 3
+	case tunnel.CodeTimeout:
+		return 2
+	case tunnel.CodeNoRoute:
+		return 0
+	}
+	return 1
+}
+
+// try dials one address. The judgement is made on what the system is about to
+// connect to, and the clock starts right after it.
+func (a *attempt) try(ctx context.Context, address netip.AddrPort, left int, judge func(netip.AddrPort) *tunnel.Error) (net.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		share := max(time.Until(deadline)/time.Duration(left), a.policy.leastTimeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, share)
+		defer cancel()
+	}
+	var started time.Time
+	dialer := &net.Dialer{Control: func(_, text string, _ syscall.RawConn) error {
+		dialed, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return denied(RuleUnjudgedAddress, "%q cannot be judged, so it is not dialed (rule %s).", text, RuleUnjudgedAddress)
+		}
+		if denial := judge(dialed); denial != nil {
+			return denial
+		}
+		a.report(tunnel.Status{Stage: tunnel.StageDialing, Host: a.host.String(), Port: a.port, Address: dialed.String()})
+		started = time.Now()
+		return nil
+	}}
+	conn, err := a.policy.dial(ctx, dialer, "tcp", address.String())
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(started)
+	a.report(tunnel.Status{
+		Stage:   tunnel.StageOpened,
+		Host:    a.host.String(),
+		Port:    a.port,
+		Address: conn.RemoteAddr().String(),
+		Local:   conn.LocalAddr().String(),
+		Connect: took,
+	})
+	return conn, nil
+}
+
+func sortedPorts(listeners map[int]netip.AddrPort) []int {
+	var ports []int
+	for port := range listeners {
+		ports = append(ports, port)
+	}
+	slices.Sort(ports)
+	return ports
+}
+
+// joinPorts writes "25, 465 or 587".
+func joinPorts(ports []int) string {
+	var b strings.Builder
+	for i, port := range ports {
+		switch {
+		case i > 0 && i == len(ports)-1:
+			b.WriteString(" or ")
+		case i > 0:
+			b.WriteString(", ")
+		}
+		fmt.Fprint(&b, port)
+	}
+	return b.String()
+}
+
+// shorten keeps a hostile host from filling the message.
+func shorten(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}

@@ -1,0 +1,296 @@
+package practice
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+)
+
+var (
+	errNeedTLS = &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0},
+		Message: "Must issue a STARTTLS command first"}
+	errNeedAuth = &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0},
+		Message: "Authentication required"}
+	errBusy = &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1},
+		Message: "Too much mail is arriving at once, try again later"}
+	errStorage = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0},
+		Message: "The message could not be stored"}
+)
+
+// session is one client between EHLO and its end; go-smtp makes a new one after STARTTLS.
+type session struct {
+	server *Server
+	role   *role
+	conn   *smtp.Conn
+
+	// With BDAT go-smtp runs Data in a goroutine of its own, and Reset may
+	// come meanwhile.
+	mu            sync.Mutex
+	authenticated bool
+	envelope      envelope
+}
+
+// envelope is one mail transaction (RFC 5321, 3.3).
+type envelope struct {
+	reversePath  string
+	forwardPaths []string
+	utf8         bool // SMTPUTF8 was asked for
+}
+
+func (s *session) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.envelope = envelope{}
+}
+
+func (s *session) Logout() error { return nil }
+
+func (s *session) AuthMechanisms() []string {
+	if !s.role.auth {
+		return nil
+	}
+	return []string{sasl.Plain, sasl.Login}
+}
+
+func (s *session) Auth(mechanism string) (sasl.Server, error) {
+	accept := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.authenticated = true
+	}
+	switch {
+	case !s.role.auth:
+		return nil, errNotHere
+	case mechanism == sasl.Plain:
+		return newPlain(accept), nil
+	case mechanism == sasl.Login:
+		return &login{accept: accept}, nil
+	}
+	return nil, errMechanism
+}
+
+func (s *session) Mail(from string, opts *smtp.MailOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.role.auth && !s.authenticated {
+		if _, encrypted := s.conn.TLSConnectionState(); !encrypted {
+			return errNeedTLS
+		}
+		return errNeedAuth
+	}
+	if from != "" {
+		if err := checkPath(from, opts.UTF8, smtp.EnhancedCode{5, 1, 7}); err != nil {
+			return err
+		}
+	}
+	s.envelope = envelope{reversePath: from, utf8: opts.UTF8}
+	return nil
+}
+
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := checkPath(to, s.envelope.utf8, smtp.EnhancedCode{5, 1, 3}); err != nil {
+		return err
+	}
+	if t, ok := findTrick(to); ok && !t.afterData {
+		return t.reply
+	}
+	s.envelope.forwardPaths = append(s.envelope.forwardPaths, to)
+	return nil
+}
+
+// Data reads the message to its end, stores it and answers with its queue id.
+func (s *session) Data(r io.Reader) error {
+	s.mu.Lock()
+	env := s.envelope
+	env.forwardPaths = slices.Clone(env.forwardPaths)
+	s.mu.Unlock()
+
+	var message bytes.Buffer
+	id := newQueueID()
+	s.writeTrace(&message, env, id)
+	received, err := s.receive(&message, r)
+	defer s.server.inFlight.Add(-received)
+	if errors.Is(err, smtp.ErrTooLongLine) {
+		s.hangUp(fmt.Sprintf("500 5.5.2 A line of the message is longer than %d octets (RFC 5321, 4.5.3.1.6 allows 1000), closing", s.server.limits.line))
+		return err
+	}
+	if err != nil {
+		return err
+	}
+
+	for _, to := range env.forwardPaths {
+		if t, ok := findTrick(to); ok && t.afterData {
+			return t.reply
+		}
+	}
+	switch err := s.server.mailbox.put(id, message.Bytes()); {
+	case errors.Is(err, errTooBig):
+		return smtp.ErrDataTooLarge
+	case err != nil:
+		s.server.log.Error("practice message not stored", "error", err)
+		return errStorage
+	}
+	s.server.log.Info("practice message stored", "octets", received, "recipients", len(env.forwardPaths))
+	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "OK: queued as " + id}
+}
+
+// receive reads the message in pieces. It moves the deadline along, since
+// go-smtp sets one for the whole message and RFC 5321, 4.5.3.2.5 means one for
+// each block of data, and it holds the sum of all messages in flight down. The
+// pieces are small because go-smtp's reader returns none that is not full.
+func (s *session) receive(into *bytes.Buffer, r io.Reader) (received int64, err error) {
+	piece := make([]byte, 4<<10)
+	for {
+		if err := s.conn.Conn().SetReadDeadline(time.Now().Add(s.server.limits.wait)); err != nil {
+			return received, err
+		}
+		n, err := r.Read(piece)
+		received += int64(n)
+		if s.server.inFlight.Add(int64(n)) > s.server.limits.inFlight {
+			return received, errBusy
+		}
+		into.Write(piece[:n])
+		if err == io.EOF {
+			return received, nil
+		}
+		if err != nil {
+			return received, err
+		}
+	}
+}
+
+// hangUp answers and closes. Go-smtp loses its place in the input after a line
+// that is too long: it would answer twice and then close with input unread,
+// which makes the kernel drop the reply on its way (RFC 1122, 4.2.2.13). So the
+// reply goes out here, and the input is read to its end first.
+func (s *session) hangUp(reply string) {
+	conn := s.conn.Conn()
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(s.server.limits.linger)); err != nil {
+		return
+	}
+	if _, err := io.WriteString(conn, reply+"\r\n"); err != nil {
+		return
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); err != nil {
+			return
+		}
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(conn, s.server.limits.message))
+}
+
+// writeTrace puts Return-Path and Received on top, as the server that makes
+// final delivery does (RFC 5321, 4.4).
+func (s *session) writeTrace(w *bytes.Buffer, env envelope, id string) {
+	address := "unknown"
+	if host, _, err := net.SplitHostPort(s.conn.Conn().RemoteAddr().String()); err == nil {
+		address = "[" + host + "]"
+	}
+	fmt.Fprintf(w, "Return-Path: <%s>\r\n", quotePath(env.reversePath))
+	fmt.Fprintf(w, "Received: from %s (%s)\r\n", traceName(s.conn.Hostname(), address), address)
+	state, encrypted := s.conn.TLSConnectionState()
+	clauses := []string{"by", Host, "with", s.protocol(env, encrypted), "id", id}
+	// With several recipients a "for" would tell each of the others (RFC 5321, 7.2).
+	if len(env.forwardPaths) == 1 {
+		clauses = append(clauses, "\r\n\tfor", "<"+quotePath(env.forwardPaths[0])+">")
+	}
+	if encrypted {
+		clauses = append(clauses, "\r\n\ttls", tls.CipherSuiteName(state.CipherSuite)) // RFC 8314, 4.3
+	}
+	fmt.Fprintf(w, "\t%s;\r\n\t%s\r\n", strings.ReplaceAll(strings.Join(clauses, " "), " \r\n", "\r\n"), time.Now().Format(time.RFC1123Z))
+}
+
+// protocol is the value of "with" (RFC 3848; RFC 6531, 4.3).
+func (s *session) protocol(env envelope, encrypted bool) string {
+	name := "ESMTP"
+	if env.utf8 {
+		name = "UTF8SMTP"
+	}
+	if encrypted {
+		name += "S"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.authenticated {
+		name += "A"
+	}
+	return name
+}
+
+// traceName is the name that the client gave in EHLO when it can stand in a
+// header field, and otherwise the address that it came from.
+func traceName(name, otherwise string) string {
+	bad := func(r rune) bool {
+		return r != '.' && r != '-' && r != '_' && r != ':' && r != '[' && r != ']' && !isAlnum(r)
+	}
+	if name == "" || len(name) > 255 || strings.ContainsFunc(name, bad) {
+		return otherwise
+	}
+	return name
+}
+
+func isAlnum(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+}
+
+// checkPath holds an address to the limits of RFC 5321, 4.5.3.1 and keeps out
+// what could not stand in a header field. Go-smtp has taken quotes off already.
+func checkPath(path string, utf8Allowed bool, syntax smtp.EnhancedCode) error {
+	at := strings.LastIndexByte(path, '@')
+	if at < 0 {
+		return &smtp.SMTPError{Code: 501, EnhancedCode: syntax, Message: "The address has no @"}
+	}
+	local, domain := path[:at], path[at+1:]
+	problem := ""
+	switch {
+	case len(local) > 64:
+		problem = "The local-part is longer than 64 octets (RFC 5321, 4.5.3.1.1)"
+	case len(domain) > 255:
+		problem = "The domain is longer than 255 octets (RFC 5321, 4.5.3.1.2)"
+	case !utf8.ValidString(path):
+		problem = "The address is not UTF-8"
+	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		problem = "The address holds a control character"
+	case strings.ContainsAny(domain, " \"(),;<>@\\"):
+		problem = "The domain holds a character that no domain has"
+	}
+	if problem != "" {
+		return &smtp.SMTPError{Code: 501, EnhancedCode: syntax, Message: problem}
+	}
+	if !utf8Allowed && strings.ContainsFunc(path, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return &smtp.SMTPError{Code: 553, EnhancedCode: smtp.EnhancedCode{5, 6, 7}, // RFC 6531, 3.5
+			Message: "An address beyond ASCII needs SMTPUTF8 in MAIL FROM"}
+	}
+	return nil
+}
+
+// quotePath restores the quotes that a local-part needs (RFC 5321, 4.1.2).
+func quotePath(path string) string {
+	at := strings.LastIndexByte(path, '@')
+	if at < 0 {
+		return path
+	}
+	local := path[:at]
+	atom := local != "" && !strings.HasPrefix(local, ".") && !strings.HasSuffix(local, ".") && !strings.Contains(local, "..") &&
+		!strings.ContainsFunc(local, func(r rune) bool {
+			return r < utf8.RuneSelf && !isAlnum(r) && !strings.ContainsRune(".!#$%&'*+-/=?^_`{|}~", r)
+		})
+	if atom {
+		return path
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"` + path[at:]
+}

@@ -1,0 +1,561 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"smtpscope/protocol/tunnel"
+)
+
+// line is one tunnel. Three goroutines serve it once the target is dialed: receive takes the page's
+// frames, up writes their DATA to the target, and serve itself reads the target.
+// receive never waits for the target, so it sees at once when the page exceeds its
+// credit or goes.
+type line struct {
+	relay   *Relay
+	ws      *socket
+	log     *slog.Logger
+	started time.Time
+	ctx     context.Context // ends with the line
+	cancel  context.CancelFunc
+	asked   chan tunnel.Open // gets the OPEN
+	said    chan struct{}    // closed when ERROR, if there is one, has been written
+	ring    *ring            // page to target
+	head    [64]byte         // the start of every message, for receive only
+
+	bytesUp, bytesDown atomic.Int64
+	active             atomic.Int64 // when DATA last moved, since started
+
+	write sync.Mutex // held while a frame is made and written, so that the wire has the order of half
+
+	mu        sync.Mutex
+	credit    sync.Cond // on mu: the page granted, or the line has ended
+	half      *tunnel.Half
+	open      tunnel.Open
+	target    net.Conn
+	deaf      error // what stopped the writing to the target
+	lingering bool  // the target has sent all; the page may still send
+	ended     bool
+	gone      bool          // the page has gone: nothing can be said to it
+	err       *tunnel.Error // what it is to be told
+	timers    []*time.Timer
+	watchdog  *time.Timer
+}
+
+func newLine(r *Relay, ws *socket, log *slog.Logger) *line {
+	l := &line{relay: r, ws: ws, log: log, started: time.Now(), asked: make(chan tunnel.Open, 1), said: make(chan struct{}), ring: newRing(), half: tunnel.NewProxy()}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.credit.L = &l.mu
+	return l
+}
+
+// fail ends the line with an ERROR. Of several endings the first counts.
+func (l *line) fail(err *tunnel.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end(err)
+}
+
+// end is to be called with mu held; without an error the line closes cleanly.
+func (l *line) end(err *tunnel.Error) {
+	if l.ended {
+		return
+	}
+	l.ended, l.err = true, err
+	l.ring.drop()
+	if l.target != nil {
+		_ = l.target.SetDeadline(time.Unix(1, 0))
+	}
+	l.timers = append(l.timers, time.AfterFunc(l.relay.waits.close, l.ws.kill))
+	l.cancel()
+	l.credit.Broadcast()
+}
+
+// pageGone ends the line without a word. What the page has sent still goes to the target.
+func (l *line) pageGone() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
+	l.ended, l.gone = true, true
+	l.ring.drop()
+	if l.target != nil {
+		_ = l.target.SetReadDeadline(time.Unix(1, 0))
+		_ = l.target.SetWriteDeadline(time.Now().Add(l.relay.waits.flush))
+	}
+	l.cancel()
+	l.credit.Broadcast()
+}
+
+// after is time.AfterFunc for the life of the line.
+func (l *line) after(d time.Duration, f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timers = append(l.timers, time.AfterFunc(d, f))
+}
+
+// serve runs the line to its end.
+func (l *line) serve() {
+	received := make(chan struct{})
+	go func() {
+		defer close(received)
+		l.receive()
+	}()
+	var up sync.WaitGroup
+	if target := l.connect(); target != nil {
+		up.Go(l.up)
+		l.down()
+		if l.ctx.Err() == nil { // the target has sent all; let the page end too
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				up.Wait()
+			}()
+			select {
+			case <-sent:
+			case <-l.ctx.Done():
+			}
+		}
+	}
+	l.mu.Lock()
+	l.end(nil)
+	gone, err := l.gone, l.err
+	l.mu.Unlock()
+	if err != nil {
+		_ = l.send(func(dst []byte) ([]byte, error) { return l.half.AppendError(dst, err) })
+	}
+	close(l.said)
+	up.Wait()
+	if l.target != nil {
+		_ = l.target.Close()
+	}
+	if !gone {
+		code := tunnel.Code("")
+		if err != nil {
+			code = err.Code
+		}
+		l.ws.close(code)
+	}
+	l.ws.kill()
+	l.ws.free()
+	<-received
+	l.mu.Lock()
+	for _, t := range l.timers {
+		t.Stop()
+	}
+	l.mu.Unlock()
+	l.report(gone, err)
+}
+
+// report writes the line of the log that says how it went.
+func (l *line) report(gone bool, err *tunnel.Error) {
+	attrs := []any{"host", l.open.Host, "port", l.open.Port, "address", "", "up", l.bytesUp.Load(), "down", l.bytesDown.Load(), "duration", time.Since(l.started).Round(time.Microsecond)}
+	if l.target != nil {
+		attrs[5] = l.target.RemoteAddr().String()
+	}
+	switch {
+	case err != nil:
+		l.log.Warn("tunnel closed", append(attrs, "by", "proxy", "code", string(err.Code), "rule", err.Rule, "error", err.Message)...)
+	case gone:
+		l.log.Info("tunnel closed", append(attrs, "by", "page", "code", "")...)
+	default:
+		l.log.Info("tunnel closed", append(attrs, "by", "target", "code", "")...)
+	}
+}
+
+// connect gets from OPEN to the first CREDIT. It returns nil when the line has ended.
+func (l *line) connect() net.Conn {
+	r := l.relay
+	l.after(r.config.Total, func() {
+		l.fail(&tunnel.Error{Code: tunnel.CodeTimeout, Message: fmt.Sprintf("The session lasted longer than the %s that the proxy allows, so it was closed. Start a new one.", r.config.Total)})
+	})
+	late := time.AfterFunc(r.waits.open, func() {
+		l.fail(&tunnel.Error{Code: tunnel.CodeBadRequest, Message: fmt.Sprintf("The page did not say within %s what to connect to (no OPEN frame). Reload the page.", r.waits.open)})
+	})
+	defer late.Stop()
+	var open tunnel.Open
+	select {
+	case open = <-l.asked:
+		late.Stop()
+	case <-l.ctx.Done():
+		return nil
+	}
+
+	ctx, cancel := context.WithTimeout(l.ctx, r.waits.dial)
+	defer cancel()
+	// Should the Dialer be stuck because the page takes no STATUS, this frees it.
+	stuck := time.AfterFunc(r.waits.dial+r.waits.close, l.ws.kill)
+	defer stuck.Stop()
+	target, err := r.config.Dial(ctx, open, l.status)
+	if err != nil {
+		l.fail(tunnel.DialError(err, open.Host, open.Port))
+		return nil
+	}
+	l.mu.Lock()
+	l.target = target
+	opened, ended := l.half.Opened(), l.ended
+	l.mu.Unlock()
+	if ended {
+		return nil
+	}
+	l.log.Info("tunnel opened", "host", open.Host, "port", open.Port, "address", target.RemoteAddr().String(), "after", time.Since(l.started).Round(time.Microsecond))
+	if !opened {
+		l.status(tunnel.Status{Stage: tunnel.StageOpened, Host: open.Host, Port: open.Port, Address: target.RemoteAddr().String(), Local: target.LocalAddr().String()})
+	}
+	l.touch()
+	l.mu.Lock()
+	l.watchdog = time.AfterFunc(r.config.Idle, l.watch)
+	l.timers = append(l.timers, l.watchdog)
+	l.mu.Unlock()
+	if l.send(func(dst []byte) ([]byte, error) { return l.half.AppendCredit(dst, Window) }) != nil {
+		l.pageGone()
+	}
+	return target
+}
+
+// status passes on what the Dialer reports.
+func (l *line) status(s tunnel.Status) {
+	err := l.send(func(dst []byte) ([]byte, error) { return l.half.AppendStatus(dst, s) })
+	if errors.Is(err, tunnel.ErrOrder) && l.ctx.Err() == nil {
+		l.log.Error("the dialer reported out of order", "stage", string(s.Stage), "error", err)
+	}
+}
+
+// send makes a frame and writes it.
+func (l *line) send(build func(dst []byte) ([]byte, error)) error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	l.mu.Lock()
+	message, err := build(nil)
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.ws.write(message)
+}
+
+// sendData writes a DATA frame from a buffer with headroom.
+func (l *line) sendData(buf []byte) error {
+	l.write.Lock()
+	defer l.write.Unlock()
+	l.mu.Lock()
+	err := l.half.FrameData(buf)
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.ws.write(buf)
+}
+
+func (l *line) touch() { l.active.Store(int64(time.Since(l.started))) }
+
+// watch ends the line when nothing has moved for too long.
+func (l *line) watch() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limit := l.relay.config.Idle
+	if l.lingering {
+		limit = min(limit, l.relay.waits.linger)
+	}
+	if left := limit - (time.Since(l.started) - time.Duration(l.active.Load())); left > 0 {
+		if !l.ended {
+			l.watchdog.Reset(left)
+		}
+		return
+	}
+	if l.lingering {
+		l.end(nil)
+		return
+	}
+	l.end(&tunnel.Error{Code: tunnel.CodeTimeout, Message: fmt.Sprintf("The session was idle: for %s no byte passed either way, so the proxy closed the connection to %s. Start a new session.",
+		limit, net.JoinHostPort(l.open.Host, strconv.Itoa(l.open.Port)))})
+}
+
+// receive takes messages from the page until there are no more; after the end of the line it discards them.
+func (l *line) receive() {
+	for {
+		message, binary, err := l.ws.next()
+		if err != nil {
+			l.pageGone()
+			return
+		}
+		if err := l.take(message, binary); err != nil {
+			var violation *tunnel.Error
+			if !errors.As(err, &violation) {
+				l.pageGone()
+				return
+			}
+			l.fail(violation)
+			<-l.said
+		}
+		if _, err := io.Copy(io.Discard, message); err != nil {
+			l.pageGone()
+			return
+		}
+	}
+}
+
+// take handles one message. It returns a *tunnel.Error when the page broke the protocol, any
+// other error when the page was lost.
+func (l *line) take(message io.Reader, binary bool) error {
+	if l.ctx.Err() != nil {
+		return nil
+	}
+	if !binary {
+		return tunnel.Violation("page", fmt.Errorf("text message: %w: every frame is binary", tunnel.ErrUnknownType))
+	}
+	n, err := io.ReadFull(message, l.head[:])
+	whole := err == io.EOF || err == io.ErrUnexpectedEOF // exactly these: a broken connection gives others
+	if err != nil && !whole {
+		return err
+	}
+	head := l.head[:n]
+	if n > 0 && tunnel.Type(head[0]) == tunnel.TypeData {
+		return l.takeData(head[1:], message, whole)
+	}
+	if !whole {
+		rest, err := io.ReadAll(io.LimitReader(message, tunnel.MaxJSON))
+		if err != nil {
+			return err
+		}
+		head = append(head[:n:n], rest...)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	frame, err := l.half.Receive(head)
+	if err != nil || l.ended {
+		return err
+	}
+	switch frame.Type {
+	case tunnel.TypeOpen:
+		l.open = *frame.Open
+		l.asked <- l.open
+	case tunnel.TypeCredit:
+		l.credit.Signal()
+	case tunnel.TypeEOF:
+		l.ring.close()
+	}
+	return nil
+}
+
+// takeData moves a DATA payload into the ring, first its head, then the rest.
+func (l *line) takeData(head []byte, message io.Reader, whole bool) error {
+	if err := l.account(len(head)); err != nil {
+		return err
+	}
+	for b := head; len(b) > 0; {
+		n := copy(l.ring.reserve(), b)
+		l.ring.commit(n)
+		if n == 0 { // dropped
+			return nil
+		}
+		b = b[n:]
+	}
+	for total := len(head); !whole; {
+		l.mu.Lock()
+		allowed := min(l.half.Receivable(), int64(tunnel.MaxData-total))
+		l.mu.Unlock()
+		if allowed == 0 {
+			return l.expectEnd(total, message)
+		}
+		space := l.ring.reserve()
+		if space == nil {
+			return nil
+		}
+		n, err := message.Read(space[:min(allowed, int64(len(space)))])
+		if n > 0 {
+			if broken := l.account(n); broken != nil {
+				l.ring.commit(0)
+				return broken
+			}
+		}
+		l.ring.commit(n)
+		total += n
+		if err != nil && err != io.EOF {
+			return err
+		}
+		whole = err == io.EOF
+	}
+	return nil
+}
+
+// expectEnd reads on where a DATA message must end.
+func (l *line) expectEnd(total int, message io.Reader) error {
+	n, err := io.ReadFull(message, l.head[:1])
+	switch {
+	case n == 0 && err == io.EOF:
+		return nil
+	case n == 0:
+		return err
+	case total == tunnel.MaxData:
+		return tunnel.Violation("page", fmt.Errorf("%s frame: %w: more than %d bytes", tunnel.TypeData, tunnel.ErrTooLong, tunnel.MaxData))
+	}
+	return l.account(n)
+}
+
+func (l *line) account(n int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.half.ReceiveData(n)
+}
+
+// up writes to the target what the page sends, and grants the page as much again.
+func (l *line) up() {
+	taken := 0
+	for {
+		b, ok := l.ring.next()
+		if !ok {
+			break
+		}
+		n, err := l.target.Write(b)
+		l.ring.advance(n)
+		l.bytesUp.Add(int64(n))
+		l.touch()
+		if err != nil {
+			l.ring.drop()
+			l.mu.Lock()
+			if !l.ended {
+				// The target may have said why before it stopped listening: down reads on, but not for ever.
+				l.deaf = err
+				_ = l.target.SetReadDeadline(time.Now().Add(l.relay.waits.linger))
+			}
+			l.mu.Unlock()
+			return
+		}
+		if taken += n; taken >= Window/4 {
+			if !l.grant(taken) {
+				return
+			}
+			taken = 0
+		}
+	}
+	if c, ok := l.target.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite()
+	}
+}
+
+// grant gives credit back to the page, unless it has sent all.
+func (l *line) grant(n int) bool {
+	err := l.send(func(dst []byte) ([]byte, error) {
+		if l.half.ReceivedEOF() {
+			return nil, errNoNeed
+		}
+		return l.half.AppendCredit(dst, uint32(n))
+	})
+	if err != nil && err != errNoNeed && !errors.Is(err, tunnel.ErrOrder) {
+		l.pageGone()
+		return false
+	}
+	return true
+}
+
+var errNoNeed = errors.New("no need")
+
+// buffers of the direction down: the small one is what an idle tunnel holds.
+const small = 2 << 10
+
+type large [tunnel.MaxMessage]byte
+
+var larges = sync.Pool{New: func() any { return new(large) }}
+
+// down reads the target to its end and sends it to the page, as far as there is credit.
+// It returns early when the line has ended.
+func (l *line) down() {
+	little := make([]byte, 1+small)
+	var big *large
+	release := func() {
+		if big != nil {
+			larges.Put(big)
+			big = nil
+		}
+	}
+	defer release()
+	bulk := false // the last read filled a buffer or came near to it
+	for {
+		allowed := l.allowance(release)
+		if allowed == 0 {
+			return
+		}
+		buf := little
+		if bulk {
+			if big == nil {
+				big = larges.Get().(*large)
+			}
+			buf = big[:]
+		} else {
+			release()
+		}
+		buf = buf[:min(len(buf), 1+allowed)]
+		n, err := l.target.Read(buf[1:])
+		bulk = n >= small
+		if n > 0 {
+			if l.sendData(buf[:1+n]) != nil {
+				l.pageGone()
+				return
+			}
+			l.bytesDown.Add(int64(n))
+			l.touch()
+		}
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			l.targetEnded()
+			return
+		default:
+			l.targetBroke(err)
+			return
+		}
+	}
+}
+
+// allowance waits for credit and returns it; 0 when the line has ended. wait is called before waiting.
+func (l *line) allowance(wait func()) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !l.ended && l.half.Sendable() == 0 {
+		wait()
+		l.credit.Wait()
+	}
+	if l.ended {
+		return 0
+	}
+	if l.deaf != nil {
+		_ = l.target.SetReadDeadline(time.Now().Add(l.relay.waits.linger))
+	}
+	return l.half.Sendable()
+}
+
+// targetEnded tells the page that all has been sent, and gives it a while to end its side.
+func (l *line) targetEnded() {
+	if l.send(l.half.AppendEOF) != nil {
+		l.pageGone()
+		return
+	}
+	l.touch()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lingering = true
+	if !l.ended {
+		l.watchdog.Reset(l.relay.waits.linger)
+	}
+}
+
+// targetBroke says why the target can no longer be read. When that is only because
+// it could no longer be written to, then that is the reason.
+func (l *line) targetBroke(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if timeout := net.Error(nil); l.deaf != nil && errors.As(err, &timeout) && timeout.Timeout() {
+		err = l.deaf
+	}
+	l.end(tunnel.LostError(err, l.open.Host, l.open.Port))
+}

@@ -1,0 +1,136 @@
+// Command build makes the page: it compiles the engine to WebAssembly, bundles the TypeScript, and leaves in site/dist what the
+// server program embeds. Run it from the root of the repository:
+//
+//	go run ./site/build          the page as it is released
+//	go run ./site/build -fast    the same, compressed quickly, with source maps
+//	go run ./site/build -test    the tests of the page, for Node, into site/dist-test
+//
+// It knows what the page is made of and nothing of how it is served. It runs Go and Node, and needs "npm ci" done in site.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+)
+
+// project is the repository that is built.
+type project struct {
+	root string
+	fast bool
+}
+
+func (p project) path(name string) string { return filepath.Join(p.root, filepath.FromSlash(name)) }
+
+func main() {
+	test := flag.Bool("test", false, "bundle site/test/**/*.test.ts for Node into site/dist-test, and nothing else")
+	fast := flag.Bool("fast", false, "compress quickly instead of well, and add source maps")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./site/build [-fast | -test]")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+
+	root, err := os.Getwd()
+	if err == nil {
+		p := project{root: root, fast: *fast}
+		if *test {
+			err = p.buildTests(ctx)
+		} else {
+			err = p.buildPage(ctx)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// check says what to do first when something the build needs is not there.
+func (p project) check() error {
+	if _, err := os.Stat(p.path("site/index.html")); err != nil {
+		return fmt.Errorf("%w: run the build from the root of the repository", err)
+	}
+	if _, err := os.Stat(p.path("site/node_modules")); errors.Is(err, fs.ErrNotExist) {
+		return errors.New("site/node_modules is missing: run npm ci in site, or make build")
+	}
+	return nil
+}
+
+func (p project) buildPage(ctx context.Context) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	modules, err := p.virtualModules(ctx)
+	if err != nil {
+		return err
+	}
+	live, err := p.compileLive(ctx)
+	if err != nil {
+		return err
+	}
+	made := files{}
+	liveName := hashedName("live", ".wasm", live)
+	made[liveName] = live
+
+	modules.setAssets(map[string]string{"live": liveName})
+	workerName, err := p.bundleWorker(made, modules)
+	if err != nil {
+		return err
+	}
+	modules.setAssets(map[string]string{"live": liveName, "worker": workerName})
+	if err := p.bundleIndex(made, modules); err != nil {
+		return err
+	}
+	return p.install(ctx, made)
+}
+
+// compileLive returns live.wasm. It stays in .cache, where an unchanged one is not linked again.
+func (p project) compileLive(ctx context.Context) ([]byte, error) {
+	out := p.path(".cache/build/live.wasm")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./wasm/live")
+	cmd.Dir = p.root
+	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
+	if _, err := output(cmd); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(out)
+}
+
+// wasmExec returns the JavaScript that belongs to the Go toolchain which compiles live.wasm.
+func (p project) wasmExec(ctx context.Context) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", "env", "GOROOT")
+	cmd.Dir = p.root
+	goroot, err := output(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(strings.TrimSpace(goroot), "lib", "wasm", "wasm_exec.js"))
+}
+
+// output runs a program; an error carries what the program wrote about it.
+func output(cmd *exec.Cmd) (string, error) {
+	out, err := cmd.Output()
+	if err == nil {
+		return string(out), nil
+	}
+	name, _, _ := strings.Cut(strings.Join(cmd.Args, " "), "\n") // an argument may be a script
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return "", fmt.Errorf("%s: %w\n%s", name, err, exit.Stderr)
+	}
+	return "", fmt.Errorf("%s: %w", name, err)
+}

@@ -1,0 +1,51 @@
+// Round trips: each time that the client waited for the server.
+
+/** One wait. A TLS handshake may be several: n to n + count - 1. */
+export interface Round {
+  n: number;
+  count: number;
+  /** When the client began to wait, and when it knew the answer; undefined while it waits. */
+  from: number;
+  to: number | undefined;
+  /** Indexes of the first and the last row that belong to it. */
+  first: number;
+  last: number;
+  what: string;
+}
+
+/** Numbers the rounds in the order in which they end; only one is open at a time without pipelining. */
+export class Rounds {
+  readonly list: Round[] = [];
+  #open: Round | undefined;
+
+  /** The round trips that are over. */
+  get done(): number {
+    const last = this.list.findLast((r) => r.to !== undefined);
+    return last ? last.n + last.count - 1 : 0;
+  }
+
+  /** Begins a wait, or goes on with the one that is open; returns its number. */
+  begin(t: number, row: number, what: string): number {
+    if (!this.#open) {
+      const last = this.list.at(-1);
+      this.#open = { n: last ? last.n + last.count : 1, count: 1, from: t, to: undefined, first: row, last: row, what };
+      this.list.push(this.#open);
+    }
+    this.#open.last = row;
+    return this.#open.n;
+  }
+
+  /** Ends the wait. A reply that nobody waited for is a round of its own. */
+  end(t: number, row: number, what: string, count = 1): number {
+    const n = this.begin(t, row, what), r = this.#open!;
+    r.to = t;
+    r.count = count;
+    this.#open = undefined;
+    return n;
+  }
+
+  /** Gives up the wait that is open: it will have no answer. */
+  drop(): void {
+    this.#open = undefined;
+  }
+}

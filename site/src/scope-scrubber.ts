@@ -1,0 +1,157 @@
+// The scrubber: the session over time; dragging moves the cursor back.
+
+import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
+import { act } from "./actions.ts";
+import * as format from "./format.ts";
+import type { Row, Rows } from "./rows.ts";
+import type { Width } from "./scope-top.ts";
+import { axis, type Axis } from "./timeline.ts";
+import { shared } from "./tokens.ts";
+import { now, type View } from "./view.ts";
+
+const LINE = 18; // y of the line between the two sides
+
+export class ScopeScrubber extends LitElement {
+  static override properties = { view: { attribute: false }, width: { attribute: false }, room: { state: true } };
+  declare view: View;
+  declare width: Width;
+  declare room: number;
+
+  #axis: Axis | undefined;
+  #dragging = false;
+  #resize = new ResizeObserver(() => (this.room = this.clientWidth));
+
+  constructor() {
+    super();
+    this.room = 1180;
+    this.width = "wide";
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#resize.observe(this);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#resize.disconnect();
+  }
+
+  protected override render(): TemplateResult {
+    const v = this.view, right = this.room - (this.width === "phone" ? 16 : 68), left = 16 + 27 * (this.width === "phone" ? 0 : 1);
+    if (!v.trace) return html`<svg width=${this.room} height="46" aria-hidden="true">${this.#planned(left, right)}${this.#names(right)}</svg>`;
+    const rows = v.all, end = Math.max(v.trace.elapsed, 1), a = (this.#axis = axis(rows, end, left, right));
+    const cursor = a.x(now(v)), last = v.rows.list.findLast((r) => r.n > 0);
+    return html`
+      <svg width=${this.room} height="46" role="slider" tabindex="0" aria-label="cursor in time" aria-valuemin="0" aria-valuemax=${v.total} aria-valuenow=${v.upto}
+        aria-valuetext="${format.ms(now(v))} ms${last ? `, row ${last.n}` : ""}"
+        @pointerdown=${(e: PointerEvent) => this.#down(e)} @pointermove=${(e: PointerEvent) => this.#dragging && this.#at(e)} @pointerup=${() => (this.#dragging = false)} @pointercancel=${() => (this.#dragging = false)}
+        @keydown=${(e: KeyboardEvent) => this.#keyed(e)}>
+        ${rows.rounds.list.map((r) => r.to === undefined ? nothing : svg`<rect class="rt ${r.n % 2 ? "odd" : ""}" x=${a.x(r.from)} y="2" width=${Math.max(0, a.x(r.to) - a.x(r.from))} height="32"/>`)}
+        ${this.#names(right)}${this.#ticks(rows, a)}
+        ${a.ticks.map((t) => svg`<text class="ax" x=${t.x} y="44" text-anchor=${t.x < 30 ? "start" : "middle"}>${t.label}</text>`)}
+        ${a.cuts.map((x) => svg`<path class="gap" d="M${x - 6} ${LINE}h12"/><path class="cut" d="M${x - 4} ${LINE + 6}l4 -12m4 0l-4 12"/>`)}
+        <path class="head" d="M${cursor - 5} 0h10v4l-5 5l-5 -5Z"/><path class="needle" d="M${cursor} 6V36"/>
+      </svg>`;
+  }
+
+  #names(right: number): TemplateResult {
+    return svg`<path class="line" d="M16 ${LINE}H${right + 4}"/>${this.width === "phone" ? nothing : svg`<text class="side" x=${right + 14} y="14">client</text><text class="side" x=${right + 14} y="30">server</text>`}`;
+  }
+
+  /** Before anything happened: what is planned, in order, without a scale. */
+  #planned(left: number, right: number): TemplateResult[] {
+    const step = (right - left) / Math.max(this.view.steps.length, 1);
+    return this.view.steps.flatMap((s, i) => {
+      const x = left + i * step;
+      const tick = (at: number, up: boolean) => svg`<rect class="ghost" x=${at} y=${up ? LINE - 14.5 : LINE + .5} width="2.5" height="14"/>`;
+      return [svg`<rect class="ghost faint" x=${x + .5} y="2.5" width=${step} height="31"/>`, s.verb === "greeting" ? svg`` : tick(x + step * .15, true), tick(x + step * .65, false)];
+    });
+  }
+
+  /** A tick is built like what it stands for: TLS next to the line, SMTP outermost. Ticks of one pixel are one. */
+  #ticks(rows: Rows, a: Axis): TemplateResult[] {
+    const out: TemplateResult[] = [], seen = new Set<string>(), upto = this.view.upto;
+    const draw = (x: number, up: boolean, layers: readonly (readonly [string, number])[], later: boolean) => {
+      const key = `${Math.round(x)} ${up} ${layers.map(([c]) => c)} ${later}`;
+      if (seen.has(key)) return;
+      seen.add(key);
+      const total = layers.reduce((n, [, h]) => n + h, 0);
+      if (later) {
+        out.push(svg`<rect class="ghost" x=${x - 1.5} y=${up ? LINE - total - .5 : LINE + .5} width="3" height=${total}/>`);
+        return;
+      }
+      let at = 0;
+      for (const [cls, h] of layers) {
+        out.push(svg`<rect class="k-${cls}" x=${x - 2} y=${up ? LINE - at - h : LINE + at} width="4" height=${h}/>`);
+        at += h;
+      }
+    };
+    for (const row of rows.list) {
+      if (row.kind === "pause" || row.kind === "note") continue;
+      const x = a.x(row.t), later = row.parts.length && row.kind === "connect" ? row.parts[0]! >= upto : Math.min(row.e, row.parts[0] ?? row.e) >= upto;
+      if (row.kind === "error" || row.kind === "desync") out.push(svg`<path class="cross" d="M${x - 3} 5l6 6m0 -6l-6 6"/>`);
+      else if (row.kind === "connect") {
+        draw(x, true, [["tcp", 8]], later);
+        if (row.ok) draw(a.x(rows.event(row).t), false, [["tcp", 8]], later);
+      } else if (row.kind === "handshake") this.#handshake(rows, row, a, later, draw);
+      else if (row.kind === "closed") draw(x, false, [["soft", 5]], later);
+      else if (row.kind === "record") draw(x, row.dir === "out", [["tls", 5]], later);
+      else draw(x, row.dir === "out", [...(rows.carriers(row).length ? [["tls", 4] as const] : []), [row.dir === "out" ? "out" : "in", 9] as const], later);
+    }
+    return out;
+  }
+
+  #handshake(rows: Rows, row: Row, a: Axis, later: boolean, draw: (x: number, up: boolean, layers: [string, number][], later: boolean) => void): void {
+    for (const n of row.parts) {
+      const e = rows.trace!.events[n]!;
+      if (e.kind === "record") draw(a.x(e.t), e.dir === "out", [["tls", 8]], later);
+    }
+    if (row.ok === false) draw(a.x(rows.event(row).t), true, [["tls", 8]], later);
+  }
+
+  #down(e: PointerEvent): void {
+    (e.currentTarget as Element).setPointerCapture(e.pointerId);
+    this.#dragging = true;
+    this.#at(e);
+  }
+
+  #at(e: PointerEvent): void {
+    const box = this.getBoundingClientRect(), events = this.view.trace!.events, x = e.clientX - box.left;
+    const t = this.#axis!.t(x), last = this.#axis!.pieces.at(-1)!;
+    let upto = events.length;
+    if (x < last.x1 - 2) while (upto > 0 && events[upto - 1]!.t > t) upto--;
+    act(this, { do: "cursor", upto });
+  }
+
+  #keyed(e: KeyboardEvent): void {
+    const { all, upto, total } = this.view, by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[e.key];
+    const to = by === 1 ? all.list.find((r) => last(r) > upto) : all.list.findLast((r) => last(r) < upto);
+    if (e.key === "Home" || (by === -1 && !to)) act(this, { do: "cursor", upto: 0 });
+    else if (e.key === "End" || (by === 1 && !to)) act(this, { do: "cursor", upto: total });
+    else if (by && to) act(this, { do: "cursor", upto: last(to) });
+    else return;
+    e.preventDefault();
+    e.stopPropagation();
+  }
+
+  static override styles = [shared, css`
+    :host { display: block; overflow: hidden; }
+    svg { cursor: ew-resize; touch-action: none; } svg[aria-hidden] { cursor: default; } svg:focus-visible { outline-offset: -2px; }
+    .line { stroke: var(--soft); } .gap { stroke: var(--paper); stroke-width: 3; } .cut { stroke: var(--soft); fill: none; }
+    .rt { fill: var(--band-b); } .rt.odd { fill: var(--band-a); }
+    .k-out { fill: var(--out); } .k-in { fill: var(--in); } .k-tls { fill: var(--tls); } .k-tcp { fill: var(--tcp); } .k-soft { fill: var(--soft); }
+    .ghost { fill: none; stroke: var(--soft); } .ghost.faint { stroke-dasharray: 2 3; stroke-opacity: .45; }
+    .cross { stroke: var(--bad); stroke-width: 1.6; fill: none; }
+    .ax { font: var(--t1)/1 var(--wire); fill: var(--soft); } .side { font: var(--t1)/1 var(--prose); fill: var(--soft); }
+    .head { fill: var(--ink); } .needle { stroke: var(--ink); stroke-width: 1.5; }
+  `];
+}
+
+/** The cursor that shows a row in full: behind the last event that is part of it. */
+function last(r: Row): number {
+  return Math.max(r.e, r.parts.at(-1) ?? 0) + 1;
+}
+
+customElements.define("scope-scrubber", ScopeScrubber);
+

@@ -1,0 +1,744 @@
+// <smtp-scope>: an SMTP session, every byte of it.
+//
+// Attributes: mode="practice|live|replay" plan="url|#id" trace="url"
+// proxy="wss://…" view="full|compact" step autoplay="off" theme="light|dark".
+// Properties: plan, trace, state. Methods: run, step, pause, reset, send, export.
+// Events, all bubbling and composed: scope-event (a TraceEvent), scope-state,
+// scope-done (the trace), scope-error.
+//
+// It owns the state; every element inside gets it as properties and answers with events.
+
+import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
+import * as assets from "virtual:assets";
+import type { Action } from "./actions.ts";
+import { Engine, type EngineState, type WorkerLike } from "./engine.ts";
+import * as format from "./format.ts";
+import { control, provenance } from "./icons.ts";
+import { keepForm, keepTheme, keptForm, keptTheme } from "./keep.ts";
+import { defaultForm, formOf, planOf, problems, target, type Config, type Form, type Plan, type RunMode } from "./plan.ts";
+import { rowsOf, Rows } from "./rows.ts";
+import { outlineIn, outlineOf, stepsOf } from "./steps.ts";
+import { shared, tokens } from "./tokens.ts";
+import type { EventOfKind, TraceEvent, TraceStore } from "./trace.ts";
+import { verdict } from "./verdict.ts";
+import { placeOf, type View } from "./view.ts";
+import { transport, type Width } from "./scope-top.ts";
+import "./scope-ladder.ts";
+import "./scope-plan.ts";
+import "./scope-scrubber.ts";
+import "./scope-states.ts";
+import "./scope-tally.ts";
+import "./scope-top.ts";
+import "./scope-verdict.ts";
+
+/** The folder that holds index.html; scripts lie in a folder of it. */
+const BASE = new URL("..", import.meta.url);
+
+const WIDE = 1100, PHONE = 700;
+
+/** How long a session that was cancelled may take to say so. */
+const GRACE = 1500;
+
+const HUES = [["out", "SMTP, the client speaks"], ["in", "SMTP, the server speaks"], ["tls", "TLS"], ["tcp", "TCP"]] as const;
+
+const FORMATS: Record<string, string> = { json: "application/json", text: "text/plain" };
+
+const INVITES = {
+  none: "Press Run: this page sends one message to {host} without encryption, and draws every step and every byte. The dashed rows are the plan.",
+  starttls: "Press Run: this page sends one message to {host}, upgrades to TLS on the way, and draws every step and every byte. The dashed rows are the plan.",
+  tls: "Press Run: this page sends one message to {host} inside TLS from the first byte, and draws every step. The dashed rows are the plan.",
+} as const;
+
+export class SmtpScope extends LitElement {
+  static override properties = {
+    mode: { reflect: true },
+    planSource: { attribute: "plan" },
+    traceSource: { attribute: "trace" },
+    proxy: {},
+    view: { reflect: true },
+    stepping: { attribute: "step", type: Boolean },
+    autoplay: {},
+    theme: { reflect: true },
+    width: { attribute: "layout", reflect: true },
+  };
+  declare mode: string;
+  declare planSource: string | undefined;
+  declare traceSource: string | undefined;
+  declare proxy: string | undefined;
+  declare view: "full" | "compact";
+  declare stepping: boolean;
+  declare autoplay: string | null;
+  declare theme: "light" | "dark" | undefined;
+  declare width: Width;
+
+  #engine = new Engine(() => this.#spawn(), { change: () => this.#changed(), events: (e) => this.#recorded(e) });
+  #form: Form;
+  #untouched: string; // the default message
+  #given: Partial<Plan> = {}; // what a plan from elsewhere has beyond the form
+  #config: Config | undefined;
+  #problem = "";
+  #replay: TraceStore | undefined;
+  #rows = new Rows(undefined);
+  #past: { upto: number; rows: Rows } | undefined;
+  #cursor: number | undefined;
+  #selected = "";
+  #picked = false; // the user chose a row, so the selection no longer follows
+  #open: ReadonlySet<string> = new Set();
+  #revealed: ReadonlySet<number> = new Set();
+  #show: "ladder" | "transcript" = "ladder";
+  #planOpen = false;
+  #sheet = false;
+  #checked = false;
+  #secrets = false;
+  #draft: { text: string } | undefined;
+  #stored: { id: string; text: string } | undefined;
+  #said = "";
+  #state: EngineState = "idle";
+  #frame = 0;
+  #resize = new ResizeObserver(() => this.#measure());
+  #keys = (e: KeyboardEvent): void => this.#keyed(e);
+
+  constructor() {
+    super();
+    this.mode = "practice";
+    this.view = "full";
+    this.stepping = false;
+    this.width = "wide";
+    const fresh = defaultForm();
+    this.#untouched = fresh.message;
+    this.#form = fresh;
+  }
+
+  // ---- what other programs use
+
+  /** The plan of the next run: an object as protocol/session reads it. Setting it fills the form. */
+  get plan(): Plan {
+    return this.#plan(this.stepping);
+  }
+
+  set plan(plan: Partial<Plan>) {
+    this.#given = plan;
+    this.#form = formOf(plan, this.#form);
+    this.requestUpdate();
+  }
+
+  /** The trace that is shown; undefined before the first run. */
+  get trace(): TraceStore | undefined {
+    return this.#replay ?? this.#engine.trace;
+  }
+
+  /** idle, loading, running, paused, done or crashed. */
+  get state(): EngineState {
+    return this.#replay ? "done" : this.#engine.state;
+  }
+
+  /** Runs the plan; goes on with a session that is paused. Resolves to the trace, also when the session failed. */
+  async run(): Promise<TraceStore> {
+    if (this.#engine.state === "paused") {
+      this.#engine.resume();
+      return this.#running!;
+    }
+    return this.#start(this.stepping);
+  }
+
+  /** Sends what is pending and stops again; starts a session that stops before each send when none is open. */
+  async step(): Promise<void> {
+    if (this.#engine.busy) this.#engine.step();
+    else void this.#start(true).catch(() => {});
+  }
+
+  /** Stops before the next send. */
+  pause(): void {
+    this.#engine.pause();
+  }
+
+  /** Ends the session that is open and forgets the trace. */
+  async reset(): Promise<void> {
+    if (this.#engine.busy) {
+      this.#engine.cancel();
+      await Promise.race([this.#running?.catch(() => {}), new Promise((r) => setTimeout(r, GRACE))]);
+      if (this.#engine.busy) this.#engine.dispose();
+    }
+    this.#engine.forget();
+    this.#replay = undefined;
+    this.#fresh();
+    this.#changed();
+  }
+
+  /** While paused: sends this in place of what is pending. */
+  send(line: string): void {
+    this.#engine.send(line);
+  }
+
+  /** The trace as a file: "json" or "text". Secrets are masked unless they are asked for. */
+  async export(format: string, options: { secrets?: boolean } = {}): Promise<Blob> {
+    const { trace } = this;
+    if (!Object.hasOwn(FORMATS, format)) throw new Error(`cannot export "${format}": this version knows ${Object.keys(FORMATS).join(" and ")}`);
+    if (!trace) throw new Error("there is no trace to export: run a session first");
+    const body = format === "json" ? JSON.stringify(options.secrets ? trace : trace.redact()) : (await this.#detail()).transcript(trace, !!options.secrets);
+    return new Blob([body], { type: `${FORMATS[format]};charset=utf-8` });
+  }
+
+  // ---- life
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#resize.observe(this);
+    (this.view === "full" ? document : this).addEventListener("keydown", this.#keys as EventListener);
+    if (!this.hasAttribute("theme") && this.view === "full") this.theme = keptTheme();
+    if (this.view === "full") this.#form = keptForm(this.#form);
+    if (this.mode === "live" || this.hasAttribute("mode") && this.mode === "practice") this.#form = { ...this.#form, mode: this.mode as RunMode };
+    void this.#prepare();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#resize.disconnect();
+    document.removeEventListener("keydown", this.#keys);
+    this.removeEventListener("keydown", this.#keys as EventListener);
+    cancelAnimationFrame(this.#frame);
+    this.#engine.dispose();
+  }
+
+  async #prepare(): Promise<void> {
+    if (this.mode !== "replay") await this.#configure();
+    try {
+      if (this.planSource) this.plan = await this.#loadPlan(this.planSource);
+      if (this.traceSource) {
+        const url = new URL(this.traceSource, document.baseURI), answer = await fetch(url);
+        if (!answer.ok) throw new Error(`${url} answered ${answer.status}`);
+        await this.#openText(await answer.text(), this.traceSource);
+      }
+    } catch (e) {
+      this.#fail(`What this page should show cannot be loaded: ${message(e)}`);
+    }
+    if (this.autoplay !== null && this.autoplay !== undefined && this.autoplay !== "off") void this.run().catch(() => {});
+  }
+
+  async #loadPlan(source: string): Promise<Partial<Plan>> {
+    if (source.startsWith("#")) {
+      const text = document.getElementById(source.slice(1))?.textContent;
+      if (text == null) throw new Error(`no element ${source} holds a plan`);
+      return JSON.parse(text) as Partial<Plan>;
+    }
+    const answer = await fetch(new URL(source, document.baseURI));
+    if (!answer.ok) throw new Error(`${source} answered ${answer.status}`);
+    return (await answer.json()) as Partial<Plan>;
+  }
+
+  /** Asks the proxy what it offers; false when it does not answer. */
+  async #configure(): Promise<boolean> {
+    const url = this.#api("config");
+    try {
+      const answer = await fetch(url);
+      if (!answer.ok) throw new Error(`it answered ${answer.status}`);
+      this.#config = (await answer.json()) as Config;
+      this.#problem = "";
+    } catch (e) {
+      this.#fail(`The smtpscope program behind this page does not answer at ${url.host || url}: ${message(e)}. See that it runs.`);
+    }
+    this.requestUpdate();
+    return !!this.#config;
+  }
+
+  get #tunnel(): URL {
+    const url = this.proxy ? new URL(this.proxy, document.baseURI) : new URL("tunnel", BASE);
+    url.protocol = url.protocol.replace(/^http/, "ws");
+    return url;
+  }
+
+  #api(path: string): URL {
+    const url = new URL(`api/v1/${path}`, this.#tunnel);
+    url.protocol = url.protocol.replace(/^ws/, "http");
+    return url;
+  }
+
+  #spawn(): WorkerLike {
+    const url = new URL(assets.worker, BASE);
+    // A worker's script may not come from another origin, but it may load from there.
+    const own = url.origin === location.origin ? url.href : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url.href)});`], { type: "text/javascript" }));
+    const w = new Worker(own);
+    w.postMessage({ live: new URL(assets.live, BASE).href });
+    return w;
+  }
+
+  // ---- running
+
+  #running: Promise<TraceStore> | undefined;
+
+  #plan(step: boolean): Plan {
+    const own = planOf(this.#form, this.#config, step), { pace, messages, ...rest } = this.#given;
+    return {
+      ...rest, ...own, pace: { ...pace, ...own.pace, breakpoints: pace?.breakpoints ?? [] },
+      messages: this.#given.messages && !messages?.length ? [] : [...own.messages, ...(messages?.slice(1) ?? [])],
+    };
+  }
+
+  async #start(step: boolean): Promise<TraceStore> {
+    if (!this.#config && !(await this.#configure())) throw new Error(this.#problem);
+    const wrong = Object.values(problems(this.#form, this.#config));
+    if (wrong.length) {
+      this.#checked = this.#planOpen = true;
+      this.requestUpdate();
+      throw new Error(wrong[0]);
+    }
+    this.#problem = "";
+    this.#checked = this.#planOpen = false;
+    this.#replay = undefined;
+    this.#fresh();
+    this.#running = this.#engine.run(this.#plan(step), this.#tunnel.href);
+    void this.#detail();
+    return this.#running;
+  }
+
+  #details: Promise<typeof import("./detail.ts")> | undefined;
+
+  /** What looks into a session, and the book: fetched once. */
+  #detail(): Promise<typeof import("./detail.ts")> {
+    return (this.#details ??= import("./detail.ts").then(async (d) => {
+      await d.loadBook();
+      this.requestUpdate();
+      return d;
+    }));
+  }
+
+  /** The user is about to press Run. */
+  #intent(): void {
+    if (!this.#config) return;
+    this.#engine.warmUp();
+    void this.#detail();
+  }
+
+  /** Forgets what belongs to one trace. */
+  #fresh(): void {
+    this.#cursor = this.#past = this.#draft = undefined;
+    this.#selected = "";
+    this.#picked = this.#sheet = false;
+    this.#open = new Set();
+    this.#revealed = new Set();
+    this.#said = "";
+  }
+
+  #changed(): void {
+    const { state } = this;
+    if (state !== this.#state) {
+      this.#state = state;
+      this.#tell("scope-state", { state });
+      if (state === "done" || state === "crashed") this.#over(state);
+    }
+    if (this.#frame) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.requestUpdate();
+    });
+  }
+
+  #over(state: "done" | "crashed"): void {
+    const { trace } = this;
+    if (state === "crashed") this.#tell("scope-error", { message: this.#engine.crash });
+    if (!trace?.result) return;
+    const v = verdict(trace, trace.result);
+    this.#said = `${v.title}. ${v.text}`;
+    if (!this.#picked && v.event !== undefined) {
+      const row = rowsOf(trace).rowOf(v.event);
+      if (row) this.#selected = `r${row.i}`;
+    }
+    this.#tell("scope-done", { trace });
+  }
+
+  #recorded(events: TraceEvent[]): void {
+    for (const e of events) this.#tell("scope-event", e);
+  }
+
+  #tell(type: string, detail: unknown): void {
+    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
+  }
+
+  #fail(text: string): void {
+    this.#problem = text;
+    this.#tell("scope-error", { message: text });
+    this.requestUpdate();
+  }
+
+  // ---- saved traces
+
+  async #openText(text: string, name: string): Promise<void> {
+    let trace: TraceStore;
+    try {
+      trace = (await this.#detail()).decode(text);
+    } catch (e) {
+      this.#notice(`${name} is not a trace that this page can read`, message(e));
+      return;
+    }
+    if (this.#engine.busy) {
+      this.#notice("A session is open", "Reset it before you open a saved trace.");
+      return;
+    }
+    this.#replay = trace;
+    this.#fresh();
+    this.#problem = "";
+    this.#state = "done";
+    this.#tell("scope-state", { state: "done" });
+    this.#over("done");
+    this.requestUpdate();
+  }
+
+  async #openFile(file: File | undefined): Promise<void> {
+    if (file) await this.#openText(await file.text(), file.name);
+  }
+
+  #dropped(e: DragEvent): void {
+    const file = e.dataTransfer?.files[0];
+    if (!file) return;
+    e.preventDefault();
+    void this.#openFile(file);
+  }
+
+  async #save(format: "json" | "text"): Promise<void> {
+    const blob = await this.export(format, { secrets: this.#secrets }), a = document.createElement("a");
+    a.href = URL.createObjectURL(blob);
+    a.download = `smtpscope-${this.trace!.meta.started.slice(0, 19).replaceAll(":", "")}.${format === "json" ? "json" : "txt"}`;
+    a.click();
+    setTimeout(() => URL.revokeObjectURL(a.href), 10_000);
+  }
+
+  async #readStored(): Promise<void> {
+    const id = this.trace?.result?.messages.find((m) => m.queueID)?.queueID;
+    if (!id) return;
+    try {
+      const answer = await fetch(this.#api(`practice/messages/${encodeURIComponent(id)}`));
+      if (!answer.ok) throw new Error(answer.status === 404 ? "The practice server no longer has it: it forgets when it is restarted, and old messages make room for new ones." : `It answered ${answer.status}.`);
+      this.#stored = { id, text: await answer.text() };
+      await this.#dialog("stored");
+    } catch (e) {
+      this.#notice("The message cannot be read back", message(e));
+    }
+  }
+
+  #noticed: { title: string; text: string } | undefined;
+
+  #notice(title: string, text: string): void {
+    this.#noticed = { title, text };
+    this.#tell("scope-error", { message: `${title}: ${text}` });
+    void this.#dialog("notice");
+  }
+
+  async #dialog(id: "help" | "stored" | "notice"): Promise<void> {
+    this.requestUpdate();
+    await this.updateComplete;
+    const d = this.renderRoot.querySelector<HTMLDialogElement>(`#${id}`);
+    if (d && !d.open) d.showModal();
+  }
+
+  // ---- what the user wants
+
+  #acted(a: Action): void {
+    switch (a.do) {
+      case "run": void this.run().catch(() => {}); break;
+      case "step": void this.step(); break;
+      case "pause": this.#engine.state === "paused" ? this.#engine.resume() : this.#engine.pause(); break;
+      case "reset": void this.reset(); break;
+      case "stop": this.#engine.cancel(); break;
+      case "retry": void this.#configure(); break;
+      case "send": this.send(a.text); break;
+      case "save": void this.#save(a.format); break;
+      case "secrets": this.#secrets = a.include; break;
+      case "show": this.#show = a.what; break;
+      case "plan": this.#planOpen = !this.#planOpen; break;
+      case "sheet": this.#sheet = false; break;
+      case "end": this.#moveCursor(Infinity); break;
+      case "help": void this.#dialog("help"); break;
+      case "open": this.renderRoot.querySelector<HTMLInputElement>("#file")!.click(); break;
+      case "stored": void this.#readStored(); break;
+      case "draft": this.#draft = { text: a.text }; break;
+      case "theme": this.#toggleTheme(); break;
+      case "pick": this.#pick(a.key); break;
+      case "cursor": this.#moveCursor(a.upto); break;
+    }
+    this.requestUpdate();
+  }
+
+  #pick(key: string): void {
+    const place = placeOf(key);
+    if (!place) return;
+    if (place.row >= this.#visible().list.length) this.#moveCursor(this.trace!.events.length);
+    if (place.record !== undefined || place.certificate !== undefined) this.#open = new Set([...this.#open, `r${place.row}`]);
+    this.#selected = key;
+    this.#picked = this.#sheet = true;
+    this.requestUpdate();
+  }
+
+  #toggle(key: string): void {
+    const open = new Set(this.#open);
+    if (!open.delete(key)) open.add(key);
+    this.#open = open;
+    this.requestUpdate();
+  }
+
+  #reveal(key: string): void {
+    const place = placeOf(key), row = place && this.#rows.list[place.row];
+    if (!row) return;
+    const revealed = new Set(this.#revealed);
+    if (!revealed.delete(row.e)) revealed.add(row.e);
+    this.#revealed = revealed;
+    this.requestUpdate();
+  }
+
+  #moveCursor(upto: number): void {
+    this.#cursor = upto >= (this.trace?.events.length ?? 0) ? undefined : upto;
+    const rows = this.#visible().list, at = placeOf(this.#selected)?.row ?? Infinity;
+    if (!this.#picked || at >= rows.length) {
+      const last = rows.findLast((r) => r.n > 0);
+      this.#selected = last ? `r${last.i}` : "";
+    }
+    this.requestUpdate();
+  }
+
+  #toggleTheme(): void {
+    const dark = this.theme ? this.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    this.theme = dark ? "light" : "dark";
+    if (this.view === "full") keepTheme(this.theme);
+    this.#tell("scope-theme", { theme: this.theme });
+  }
+
+  #edited(patch: Partial<Form>): void {
+    this.#form = { ...this.#form, ...patch };
+    if (this.view === "full") keepForm(this.#form, this.#untouched);
+    this.requestUpdate();
+  }
+
+  #keyed(e: KeyboardEvent): void {
+    const at = e.composedPath()[0] as Element;
+    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || at.matches?.("input:not([type=radio], [type=checkbox]), textarea, select, dialog, dialog *")) return;
+    const keys: Record<string, () => void> = {
+      r: () => this.#engine.state === "running" || this.#acted({ do: "run" }),
+      s: () => this.#acted({ do: "step" }),
+      p: () => this.#engine.busy && this.#acted({ do: "pause" }),
+      "?": () => this.#acted({ do: "help" }),
+      Escape: () => this.#away(),
+    };
+    const done = keys[e.key];
+    if (!done) return;
+    e.preventDefault();
+    done();
+  }
+
+  /** Closes what lies over the ladder. */
+  #away(): void {
+    this.#planOpen = this.#sheet = false;
+    this.requestUpdate();
+  }
+
+  #measure(): void {
+    const w = this.clientWidth;
+    this.width = w >= WIDE ? "wide" : w >= PHONE ? "mid" : "phone";
+  }
+
+  // ---- drawing
+
+  /** The rows up to the cursor. */
+  #visible(): Rows {
+    const { trace } = this;
+    if (this.#rows.trace !== trace) this.#rows = new Rows(trace);
+    this.#rows.readTo(Infinity);
+    if (this.#cursor === undefined || !trace) return this.#rows;
+    if (this.#past?.upto !== this.#cursor) this.#past = { upto: this.#cursor, rows: rowsOf(trace, this.#cursor) };
+    return this.#past.rows;
+  }
+
+  #look(): View {
+    const { trace } = this, rows = this.#visible(), total = trace?.events.length ?? 0, atEnd = this.#cursor === undefined;
+    const outline = (trace && outlineIn(trace.meta.plan)) ?? outlineOf(this.#form, this.#config);
+    const t = target(this.#form, this.#config);
+    return {
+      trace, rows, all: this.#rows, upto: this.#cursor ?? total, total, state: this.state, replay: !!this.#replay,
+      pending: atEnd ? this.#engine.pending : undefined, steps: stepsOf(outline),
+      server: trace ? trace.host("server") : t.host || "mail server", crash: this.#replay ? "" : this.#engine.crash,
+    };
+  }
+
+  /** Unless the user chose a row, the selection follows what the server said last. */
+  protected override willUpdate(changed: PropertyValues<this>): void {
+    super.willUpdate(changed);
+    if (this.#picked || !this.#engine.busy) return;
+    const last = this.#visible().list.findLast((r) => r.layer === "smtp" || r.layer === "tls");
+    if (last) this.#selected = `r${last.i}`;
+  }
+
+  protected override render(): TemplateResult {
+    const v = this.#look(), full = this.view === "full", locked = this.#engine.busy, wide = this.width === "wide", phone = this.width === "phone";
+    const wrong = this.#checked ? problems(this.#form, this.#config) : {};
+    const reveal = (e: CustomEvent<string>) => this.#reveal(e.detail);
+    const inspector = full && !v.trace && wide ? this.#guide() : full && v.trace && (wide || this.#sheet) ? html`<scope-inspector class="insp" aria-label="inspector" role="region" layout=${this.width} .view=${v} .selected=${this.#selected} .revealed=${this.#revealed} .width=${this.width} @scope-reveal=${reveal}></scope-inspector>` : nothing;
+    return html`
+      <div class="frame ${full ? "full" : "compact"} ${inspector === nothing ? "" : "inspected"}"
+        @scope-do=${(e: CustomEvent<Action>) => this.#acted(e.detail)} @scope-edit=${(e: CustomEvent<Partial<Form>>) => this.#edited(e.detail)}
+        @scope-intent=${() => this.#intent()} @dragover=${(e: DragEvent) => e.preventDefault()} @drop=${(e: DragEvent) => this.#dropped(e)}>
+        ${full ? html`
+          <scope-top class="top" role="banner" layout=${this.width} .view=${v} .form=${this.#form} .config=${this.#config} .width=${this.width} .problem=${wrong.address} .show=${this.#show} .planOpen=${this.#planOpen} .secrets=${this.#secrets}></scope-top>
+          ${phone ? nothing : html`<div class="clock"><span class="num">${format.ms(v.upto === v.total ? (v.trace?.elapsed ?? 0) : (v.trace?.events[v.upto - 1]?.t ?? 0))} ms</span><p>${this.#clockWords(v)}</p></div>`}
+          <scope-scrubber class="scrub" .view=${v} .width=${this.width}></scope-scrubber>
+          ${wide || this.#planOpen ? html`<scope-plan class="plan" role="region" aria-label="plan" layout=${this.width} .form=${this.#form} .config=${this.#config} .locked=${locked} .target=${!wide} .checked=${this.#checked}></scope-plan>` : nothing}` : nothing}
+        <main class="main">
+          ${this.#lanes(v)}
+          ${this.#show === "ladder"
+            ? html`<scope-ladder .view=${v} .selected=${this.#selected} .following=${!this.#picked} .open=${this.#open} .revealed=${this.#revealed} @scope-pick=${(e: CustomEvent<string>) => this.#pick(e.detail)} @scope-toggle=${(e: CustomEvent<string>) => this.#toggle(e.detail)} @scope-reveal=${reveal}></scope-ladder>`
+            : html`<scope-transcript tabindex="0" .view=${v} .selected=${this.#selected}></scope-transcript>`}
+          ${phone && inspector !== nothing && !v.pending ? nothing : v.pending
+            ? html`<scope-pending .pending=${v.pending} .draft=${this.#draft}></scope-pending>`
+            : html`<scope-verdict .view=${v} .problem=${this.#problem} .invite=${this.#invite(v)} .storage=${v.trace?.meta.mode === "practice" && !!this.#config?.practice && !this.#replay}></scope-verdict>`}
+          ${full && (wide || (this.width === "mid" && inspector === nothing)) ? this.#legend() : nothing}
+        </main>
+        ${inspector}
+        ${full ? html`<footer class="foot"><scope-states .view=${v} .width=${this.width}></scope-states>${wide ? html`<scope-tally .view=${v}></scope-tally>` : nothing}</footer>` : nothing}
+        ${full ? (phone ? html`<div class="bar" role="group" aria-label="session">${transport(this.#relay, v, { iconsOnly: true })}</div>` : nothing)
+          : html`<div class="bar" role="group" aria-label="session">${transport(this.#relay, v)}<span class="num">${format.ms(v.trace?.elapsed ?? 0)} ms</span><span class="soft">${this.#clockWords(v)}</span></div>`}
+      </div>
+      <div class="vh" role="status" aria-live="polite">${this.#said}</div>
+      <input id="file" type="file" hidden accept=".json,application/json" @change=${(e: Event) => this.#chosen(e.target as HTMLInputElement)}>
+      ${this.#dialogs()}`;
+  }
+
+  /** The bottom bar's buttons speak through this element itself. */
+  get #relay(): EventTarget {
+    return this.#relayTarget;
+  }
+
+  #relayTarget = (() => {
+    const t = new EventTarget();
+    t.addEventListener("scope-do", (e) => this.#acted((e as CustomEvent<Action>).detail));
+    t.addEventListener("scope-intent", () => this.#intent());
+    return t;
+  })();
+
+  async #chosen(input: HTMLInputElement): Promise<void> {
+    const file = input.files?.[0];
+    await this.#openFile(file);
+    input.value = "";
+  }
+
+  #clockWords(v: View): string {
+    const last = v.rows.list.findLast((r) => r.n > 0);
+    if (!v.trace) return v.state === "loading" ? "starting the engine" : "not started";
+    const after = last ? `after row ${last.n}` : "";
+    if (this.#cursor !== undefined) return last ? after : "before the first row";
+    if (v.state === "paused") return `paused ${after}`;
+    if (v.state === "running") return after ? `running, ${after}` : "running";
+    return v.replay ? "from a saved trace" : v.crash ? "crashed" : (v.trace.result?.error?.code === "cancelled" ? "ended" : "finished");
+  }
+
+  #invite(v: View): string {
+    const { form, host } = { form: this.#form, host: v.server };
+    if (this.mode === "replay") return "Open a saved trace, or drop one here.";
+    const where = form.mode === "practice" ? "the practice server" : host === "mail server" ? "the mail server that you name" : host;
+    return INVITES[form.security].replace("{host}", where);
+  }
+
+  #lanes(v: View): TemplateResult {
+    const opened = v.rows.list.find((r) => r.kind === "connect"), d = opened?.ok ? (v.rows.event(opened) as EventOfKind<"tunnel", "opened">).data : undefined;
+    const t = target(this.#form, this.#config), phone = this.width === "phone" || this.view === "compact";
+    const client = v.trace?.host("client") ?? "this page", address = d?.address ?? (v.trace ? "" : t.host ? `port ${t.port}` : "");
+    return html`<div class="lanes">
+      ${phone ? html`<span class="col t">ms</span><span class="col rt">RT</span>` : html`<span class="col n">row</span><span class="col t">ms</span><span class="col rt">RT</span>`}
+      <div class="host a"><b>${client === "this client" ? "this page" : client}</b>${phone ? nothing : html`<span>${d?.local ? `proxy ${d.local}` : ""}</span>`}</div>
+      ${this.width === "phone" ? nothing : html`<span class="seg" role="radiogroup" aria-label="show as">${(["ladder", "transcript"] as const).map((what) => html`
+        <label><input type="radio" name="show" .checked=${what === this.#show} @change=${() => this.#acted({ do: "show", what })}><span data-text=${cap(what)}>${cap(what)}</span></label>`)}</span>`}
+      <div class="host b"><b>${v.server}</b>${phone ? nothing : html`<span>${address}</span>`}</div>
+    </div>`;
+  }
+
+  /** What stands in the inspector's place before there is anything to inspect. */
+  #guide(): TemplateResult {
+    const practice = this.#form.mode === "practice";
+    return html`<aside class="insp guide" aria-label="how to read the ladder"><h2>How to read the ladder</h2>
+      <p>Each row is one thing that happened, in order, with its time. What the client says starts at the left, what the server says at the right; the arrow points to who hears it.</p>
+      <dl class="hues">${HUES.map(([h, w]) => html`<dt><svg width="30" height="10" aria-hidden="true"><path class=${h} d=${h === "in" ? "M30 5H2" : "M0 5H28"}/><path class="tip ${h}" d=${h === "in" ? "M0 5l8 -3.2v6.4Z" : "M30 5l-8 -3.2v6.4Z"}/></svg></dt><dd>${w}</dd>`)}</dl>
+      <p>Open a row to find the TLS record that carried it, and the bytes of both.</p>
+      <p>The grey bands number the round trips: each one is a wait for the server.</p>
+      <p>Step stops before each command. Change it before it goes out, and see what the server makes of it.</p>
+      ${practice ? html`<p class="soft">The practice server is part of the program that serves this page. It keeps what it is sent and delivers nothing.</p>` : nothing}</aside>`;
+  }
+
+  #legend(): TemplateResult {
+    return html`<div class="legend"><span>${provenance("observed", false)}observed in the page</span><span>${provenance("measured", false)}measured at the proxy</span><span>${provenance("derived", false)}derived</span>
+      <span class="inside"><svg class="glyph" viewBox="0 0 10 10" aria-hidden="true"><path d="M3.5 0V10" stroke-width="1.5"/><path class="sealed" d="M6.5 0V10" stroke-width="1.5"/></svg>inside TLS</span></div>`;
+  }
+
+  #dialogs(): TemplateResult {
+    const closer = (words: string) => html`<form method="dialog"><button class="btn">${words}</button></form>`;
+    const keys = [["R", "run, or go on"], ["S", "step: send what is pending, stop before what follows"], ["P", "pause before the next send"], ["↑ ↓ Home End", "move along the rows"], ["→ Enter", "open a row: what carried it, its bytes"], ["←", "close it"], ["?", "this list"]];
+    return html`
+      <dialog id="help" aria-labelledby="help-title"><div class="box"><header><h2 id="help-title">Keys and glyphs</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></header>
+        <dl>${keys.map(([k, w]) => html`<dt class="wire">${k}</dt><dd>${w}</dd>`)}</dl>
+        <dl class="glyphs">${(["observed", "measured", "derived"] as const).map((s) => html`<dt>${provenance(s, false)}</dt><dd>${{ observed: "observed: bytes that this page sent or read", measured: "measured: reported by the proxy that holds the TCP connection", derived: "derived: worked out from the others" }[s]}</dd>`)}</dl>
+        <dl class="hues">${HUES.map(([h, w]) => html`<dt><svg width="22" height="8" aria-hidden="true"><path class=${h} d="M0 4H22"/></svg></dt><dd>${w}</dd>`)}</dl>
+      </div></dialog>
+      <dialog id="stored" aria-labelledby="stored-title"><div class="box"><header><h2 id="stored-title">What the server stored</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></header>
+        <p class="soft">Queue id <span class="wire">${this.#stored?.id}</span>. The server put the first lines on top; the rest is the message as it arrived.</p>
+        <pre tabindex="0" aria-label="the stored message">${this.#stored?.text.slice(0, 200_000)}</pre></div></dialog>
+      <dialog id="notice" role="alertdialog" aria-labelledby="notice-title"><div class="box"><h2 id="notice-title">${this.#noticed?.title}</h2><p>${this.#noticed?.text}</p>${closer("Close")}</div></dialog>`;
+  }
+
+  static override styles = [tokens, shared, css`
+    :host { display: block; position: relative; container: scope / size; font: var(--t3)/1.4 var(--prose); color: var(--ink); background: var(--paper); overflow: clip; -webkit-text-size-adjust: 100%; }
+    :host(:not([view="compact"])) { min-height: 480px; }
+    :host([view="compact"]) { height: 420px; border: 1px solid var(--rule-strong); }
+    .frame { position: absolute; inset: 0; display: grid; }
+    .full { grid-template: 44px 46px minmax(0, 1fr) 106px / 260px minmax(0, 1fr) 380px; grid-template-areas: "top top top" "clock scrub scrub" "plan main insp" "foot foot foot"; }
+    .top { grid-area: top; border-bottom: 1px solid var(--rule); }
+    .clock { grid-area: clock; padding: 5px var(--s4) 0; border-bottom: 1px solid var(--rule-strong); border-right: 1px solid var(--rule); line-height: 1.2; white-space: nowrap; overflow: hidden; }
+    .clock .num { font-size: var(--t5); letter-spacing: -.02em; } .clock p { font-size: var(--t1); color: var(--soft); }
+    .scrub { grid-area: scrub; border-bottom: 1px solid var(--rule-strong); }
+    .plan { grid-area: plan; border-right: 1px solid var(--rule); }
+    .main { grid-area: main; container: main / inline-size; display: grid; grid-template: 36px minmax(0, 1fr) auto auto / minmax(0, 1fr); min-width: 0; min-height: 0; }
+    .insp { grid-area: insp; border-left: 1px solid var(--rule); }
+    .foot { grid-area: foot; border-top: 1px solid var(--rule-strong); display: grid; grid-template-columns: minmax(0, 1fr) 380px; } .foot > * + * { border-left: 1px solid var(--rule); }
+
+    .lanes { position: relative; border-bottom: 1px solid var(--rule); font-size: var(--t2); background: var(--paper); }
+    .lanes > * { position: absolute; white-space: nowrap; }
+    .col { bottom: 2px; font-size: var(--t1); color: var(--soft); text-align: right; } .col.n { width: 26px; } .col.t { width: 74px; } .col.rt { left: 82px; width: 20px; text-align: center; }
+    .host { top: 3px; } .host b { font-size: var(--t3); font-weight: 600; display: block; line-height: 16px; overflow: hidden; text-overflow: ellipsis; } .host span { font: var(--t1)/13px var(--wire); color: var(--soft); display: block; overflow: hidden; text-overflow: ellipsis; }
+    .host.a { left: 151px; max-width: calc(50% - 250px); } .host.b { right: 31px; text-align: right; max-width: calc(50% - 146px); }
+    .lanes .seg { left: calc(50% + 30px); top: 6px; transform: translateX(-50%); } .lanes .seg label { height: 22px; font-size: var(--t2); }
+    @container main (max-width: 599px) { .col.n { display: none; } .col.t { width: 42px; } .col.rt { left: 46px; width: 14px; } .host.a { left: 61px; max-width: calc(50% - 146px); } }
+    .legend { height: 22px; display: flex; gap: 14px; align-items: center; padding: 0 var(--s3); border-top: 1px solid var(--rule); font-size: var(--t1); white-space: nowrap; overflow: hidden; background: var(--paper); }
+    .legend span { display: inline-flex; gap: 5px; align-items: center; } .legend .inside { margin-left: auto; } .sealed { stroke: var(--tls); }
+    scope-ladder, scope-transcript { min-height: 0; }
+
+    @container scope (max-width: 1300px) { .full { grid-template-columns: 228px minmax(0, 1fr) 328px; } .foot { grid-template-columns: minmax(0, 1fr) 328px; } }
+    :host([layout="mid"]) .full { grid-template: 48px 46px minmax(0, 1fr) auto 32px / 200px minmax(0, 1fr); grid-template-areas: "top top" "clock scrub" "main main" "insp insp" "foot foot"; }
+    :host([layout="mid"]) .foot, :host([layout="phone"]) .foot { grid-template-columns: minmax(0, 1fr); padding: 0 var(--s2); }
+    :host([layout="mid"]) .insp { border-left: 0; border-top: 1px solid var(--rule-strong); max-height: 44cqh; }
+    :host([layout="mid"]) .plan, :host([layout="phone"]) .plan { position: absolute; z-index: 4; top: 48px; left: 0; bottom: 0; width: min(420px, 100%); border-right: 1px solid var(--rule-strong); }
+    :host([layout="phone"]) .full { grid-template: 44px 46px minmax(0, 1fr) auto auto 60px / minmax(0, 1fr); grid-template-areas: "top" "scrub" "main" "foot" "insp" "bar"; }
+    :host([layout="phone"]) .plan { top: 44px; bottom: 60px; width: 100%; border-right: 0; }
+    :host([layout="phone"]) .main { grid-template-rows: 34px minmax(0, 1fr) auto; }
+    :host([layout="phone"]) .insp { border-left: 0; border-top: 1px solid var(--rule-strong); max-height: 38cqh; }
+    :host([layout="phone"]) .foot { border-top: 1px solid var(--rule); }
+    :host([layout="phone"]) .host { top: 9px; } :host([layout="phone"]) .host.a { left: 66px; max-width: 40%; } :host([layout="phone"]) .host.b { max-width: 40%; }
+    :host([layout="phone"]) .lanes .seg { left: 50%; }
+    .bar { grid-area: bar; }
+    :host([layout="phone"]) .full .bar { display: grid; grid-template-columns: 52px 52px 1fr 1.4fr; gap: var(--s2); padding: var(--s2) var(--s3); border-top: 1px solid var(--rule-strong); background: var(--paper); z-index: 4; }
+    :host([layout="phone"]) .full .bar .btn { height: 44px; justify-content: center; padding: 0; }
+    .compact { grid-template: minmax(0, 1fr) 42px / minmax(0, 1fr); grid-template-areas: "main" "bar"; }
+    .compact .bar { display: flex; align-items: center; gap: 6px; padding: 0 var(--s3); border-top: 1px solid var(--rule-strong); } .compact .bar .num { margin-left: auto; }
+
+    .guide { background: var(--panel); padding: 12px var(--s4); line-height: 19px; overflow: auto; } .guide h2 { font-size: var(--t4); margin-bottom: var(--s2); } .guide p { margin-bottom: var(--s2); text-wrap: pretty; }
+    .guide dl { display: grid; grid-template-columns: 40px 1fr; align-items: center; padding: 2px 0 var(--s2); }
+    .box { padding: var(--s4) var(--s5) var(--s5); display: grid; gap: var(--s3); } .box header { display: flex; justify-content: space-between; align-items: center; gap: var(--s4); }
+    .box h2 { font-size: var(--t4); } .box .close { width: 28px; height: 28px; display: grid; place-items: center; margin-right: -8px; }
+    .box dl { display: grid; grid-template-columns: 132px 1fr; gap: 4px var(--s3); align-items: center; } .box .glyphs, .box .hues { border-top: 1px solid var(--rule); padding-top: var(--s3); }
+    .box pre { font: var(--t2)/17px var(--wire); white-space: pre; overflow: auto; max-height: 60vh; background: var(--panel); padding: var(--s3); border-left: 2px solid var(--rule-strong); }
+    .hues path { stroke-width: 2; fill: none; } .hues .tip { stroke: none; } .tip.out { fill: var(--out); } .tip.in { fill: var(--in); } .tip.tls { fill: var(--tls); } .tip.tcp { fill: var(--tcp); } path.out { stroke: var(--out); } path.in { stroke: var(--in); } path.tls { stroke: var(--tls); } path.tcp { stroke: var(--tcp); }
+  `];
+}
+
+function cap(word: string): string {
+  return word[0]!.toUpperCase() + word.slice(1);
+}
+
+function message(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
+}
+
+customElements.define("smtp-scope", SmtpScope);

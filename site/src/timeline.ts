@@ -1,0 +1,74 @@
+// The axis of the scrubber: time as pixels. The time in which the user paused
+// is cut out, and the cut is drawn.
+
+import type { Rows } from "./rows.ts";
+
+export interface Piece {
+  t0: number;
+  t1: number;
+  x0: number;
+  x1: number;
+}
+
+export interface Axis {
+  pieces: Piece[];
+  /** Places of the cuts. */
+  cuts: number[];
+  x(t: number): number;
+  t(x: number): number;
+  ticks: { x: number; label: string }[];
+}
+
+const CUT = 14; // width of a cut
+const SHORT = 50e6; // a pause shorter than this is no cut
+
+export function axis(rows: Rows, end: number, left: number, right: number): Axis {
+  const pauses = rows.list.filter((r) => r.kind === "pause" && (r.until ?? end) - r.t > SHORT);
+  const spans: [number, number][] = [];
+  let from = 0;
+  for (const p of pauses) {
+    spans.push([from, p.t]);
+    from = p.until ?? end;
+  }
+  if (from < end || spans.length === 0) spans.push([from, Math.max(end, from + 1)]);
+  const cuts = spans.length - 1, total = spans.reduce((n, [a, b]) => n + b - a, 0) || 1, scale = Math.max(0, right - left - cuts * CUT) / total;
+  const pieces: Piece[] = [];
+  let x = left;
+  for (const [t0, t1] of spans) {
+    const w = (t1 - t0) * scale;
+    pieces.push({ t0, t1, x0: x, x1: x + w });
+    x += w + CUT;
+  }
+  const toX = (t: number) => {
+    for (const p of pieces) {
+      if (t < p.t0) return p.x0 - CUT / 2;
+      if (t <= p.t1) return p.x0 + (t - p.t0) * scale;
+    }
+    return pieces.at(-1)!.x1;
+  };
+  const toT = (at: number) => {
+    for (const p of pieces) if (at <= p.x1) return Math.max(p.t0, p.t0 + (at - p.x0) / (scale || 1));
+    return end;
+  };
+  return { pieces, cuts: pieces.slice(1).map((p) => p.x0 - CUT / 2), x: toX, t: toT, ticks: ticks(pieces, scale) };
+}
+
+/** Round times, at least so many pixels apart. */
+const APART = 62;
+
+function ticks(pieces: readonly Piece[], scale: number): Axis["ticks"] {
+  if (scale <= 0) return [];
+  let step = 1e4; // 10 us
+  for (let i = 0; step * scale < APART && i < 40; i++) step *= [2, 2.5, 2][i % 3]!;
+  const out: Axis["ticks"] = [], digits = step < 1e5 ? 2 : step < 1e6 ? 1 : 0;
+  let last = -Infinity;
+  for (const p of pieces) {
+    for (let t = Math.ceil(p.t0 / step) * step; t <= p.t1; t += step) {
+      const x = p.x0 + (t - p.t0) * scale;
+      if (x - last < APART - 1) continue;
+      out.push({ x, label: t === 0 ? "0 ms" : (t / 1e6).toFixed(digits) });
+      last = x;
+    }
+  }
+  return out;
+}

@@ -1,0 +1,77 @@
+// The session as text: one line for each row, for eyes, ears and files alike.
+
+import * as format from "./format.ts";
+import type { Row, Rows } from "./rows.ts";
+import type { EventOfKind, HandshakeData, TraceStore } from "./trace.ts";
+import { decodeLine, masked, visible, wordsOf } from "./words.ts";
+import { rowsOf } from "./rows.ts";
+
+export interface TranscriptLine {
+  n: number;
+  t: number;
+  /** "C" the client, "S" the server, "" neither. */
+  who: "C" | "S" | "";
+  lines: string[];
+  tone: "out" | "in" | "tls" | "tcp" | "soft" | "bad";
+}
+
+/** How much of a message the transcript quotes. */
+const QUOTE = 4096;
+
+export function lineOf(rows: Rows, row: Row): TranscriptLine {
+  const e = rows.event(row), base = { n: row.n, t: row.t };
+  switch (row.kind) {
+    case "reply": {
+      const d = (e as EventOfKind<"smtp", "reply">).data;
+      return { ...base, who: "S", tone: "in", lines: d.lines.map((l, i) => `${d.code}${i < d.lines.length - 1 ? "-" : l === "" ? "" : " "}${l}`) };
+    }
+    case "command":
+    case "response":
+      return { ...base, who: "C", tone: "out", lines: [e.text ?? ""] };
+    case "message":
+      return { ...base, who: "C", tone: "out", lines: quote(rows.trace!, e as EventOfKind<"smtp", "message">) };
+    case "handshake": {
+      const d = e.data as HandshakeData | undefined, { main, par } = wordsOf(rows, row);
+      const trust = row.ok && d ? (d.verified ? ", certificate trusted" : `, certificate not trusted: ${d.problem ?? ""}`) : "";
+      return { ...base, who: "", tone: row.ok === false ? "bad" : "tls", lines: [`${[main, par].filter(Boolean).join(" ")}${trust}${row.ok === false && d?.problem ? `: ${d.problem}` : ""}`] };
+    }
+    case "connect": {
+      const { main, par } = wordsOf(rows, row);
+      return { ...base, who: "", tone: "tcp", lines: [[main, par].filter(Boolean).join(", ")] };
+    }
+    case "record": {
+      const { main, par } = wordsOf(rows, row);
+      return { ...base, who: row.dir === "in" ? "S" : "C", tone: "tls", lines: [`${main}, ${par}`] };
+    }
+    default:
+      return { ...base, who: "", tone: row.kind === "error" || row.kind === "desync" ? "bad" : "soft", lines: [wordsOf(rows, row).main] };
+  }
+}
+
+function quote(trace: TraceStore, e: EventOfKind<"smtp", "message">): string[] {
+  const at = e.at!, head = trace.streams[at.stream].bytes(at.off, Math.min(at.len, QUOTE));
+  const lines = new TextDecoder().decode(head).replace(/\r?\n$/, "").split(/\r?\n/).map(visible);
+  return at.len > QUOTE ? [...lines, `[${format.bytes(at.len - QUOTE)} more]`] : lines;
+}
+
+/** A whole trace as text. Secrets are dots, unless they are asked for. */
+export function transcript(trace: TraceStore, secrets: boolean): string {
+  const rows = rowsOf(trace), { meta, result } = trace;
+  const out = [`${meta.tool}, ${meta.mode}, ${trace.host("server")}, ${meta.started}`, ""];
+  for (const row of rows.list) {
+    const line = lineOf(rows, row), e = rows.event(row);
+    if (secrets && e.secret?.length && e.at) line.lines = [decodeLine(trace.bytes(e.at))];
+    else if (e.secret?.length && e.at && row.kind === "reply") line.lines = [masked(decodeLine(trace.bytes(e.at)), e.secret)];
+    const gutter = `${String(row.n || "").padStart(4)} ${format.ms(row.t).padStart(9)} ms  ${line.who ? `${line.who}:` : "--"} `;
+    line.lines.forEach((l, i) => out.push((i === 0 ? gutter : " ".repeat(gutter.length)) + l));
+  }
+  if (result) {
+    out.push("", `${result.outcome}, at ${result.phase}: ${format.count(result.roundTrips, "round trip")}, ${format.duration(result.elapsed)}`);
+    if (result.error) out.push(result.error.message);
+    for (const m of result.messages) {
+      if (m.queueID) out.push(`queued as ${m.queueID}`);
+      for (const r of m.recipients) out.push(`${r.to}: ${r.outcome}`);
+    }
+  }
+  return `${out.join("\n")}\n`;
+}
