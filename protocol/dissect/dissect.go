@@ -1,10 +1,14 @@
 // Package dissect takes bytes apart into named fields with their ranges, so
-// that a view can show what each byte of a command, a reply or a TLS record is.
+// that a view can show what each byte of a command, a reply, a TLS record or an
+// IP packet is.
 //
-// It is pure: no state from one call to the next, no judgement on what is
-// allowed, no decoding of secrets. It never fails: what cannot be taken apart
-// is a field too. Every byte belongs to exactly one field that has no nested
-// fields, so the leaves side by side are the input.
+// These functions are pure: no state from one call to the next, no judgement on
+// what is allowed, no decoding of secrets. They never fail: what cannot be taken
+// apart is a field too. Every byte belongs to exactly one field that has no
+// nested fields, so the leaves side by side are the input.
+//
+// For programs there is Segment, the headers of a TCP segment, and Flow, which
+// follows a connection through its segments: it alone keeps state.
 package dissect
 
 import (

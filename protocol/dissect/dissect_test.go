@@ -23,6 +23,7 @@ var functions = map[string]func([]byte) []trace.Field{
 	"Reply":     dissect.Reply,
 	"EHLOReply": dissect.EHLOReply,
 	"Record":    dissect.Record,
+	"Packet":    dissect.Packet,
 }
 
 // check asserts what holds for every input of every function: the fields nest,
@@ -156,6 +157,9 @@ func TestPrefixesAndDamage(t *testing.T) {
 		smallHello,
 		retryHello,
 		string(realHello[0]),
+		string(synPacket()),
+		string(dataPacket6()),
+		string(mxAnswer),
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for name, f := range functions {
@@ -251,6 +255,10 @@ func FuzzReply(f *testing.F)     { fuzz(f, dissect.Reply, seedsOf(replyExamples)
 func FuzzEHLOReply(f *testing.F) { fuzz(f, dissect.EHLOReply, seedsOf(ehloExamples)...) }
 func FuzzRecord(f *testing.F) {
 	fuzz(f, dissect.Record, append(seedsOf(recordExamples), smallHello, retryHello)...)
+}
+
+func FuzzPacket(f *testing.F) {
+	fuzz(f, dissect.Packet, append(seedsOf(packetExamples), string(mxAnswer))...)
 }
 
 func ExampleCommand() {
