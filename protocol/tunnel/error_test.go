@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // dialed wraps a cause as net.Dialer does.
@@ -68,29 +67,6 @@ func TestDialError(t *testing.T) {
 	policy := &Error{Code: CodeDenied, Message: "Not allowed.", Rule: "loopback"}
 	assert.Same(t, policy, DialError(fmt.Errorf("dial: %w", policy), "a", 25))
 	assert.NotContains(t, DialError(context.DeadlineExceeded, "a", 587).Message, "port 25")
-}
-
-// The same with what package net really returns.
-func TestDialErrorOfARealDial(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
-	_, err = net.Dial("tcp", l.Addr().String())
-	require.Error(t, err)
-	e := DialError(err, "127.0.0.1", port)
-	assert.Equal(t, CodeRefused, e.Code)
-	assert.ErrorIs(t, e, syscall.ECONNREFUSED)
-
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
-	assert.Equal(t, CodeShutdown, DialError(err, "127.0.0.1", port).Code)
-
-	ctx, cancel = context.WithTimeout(t.Context(), -1)
-	defer cancel()
-	_, err = new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
-	assert.Equal(t, CodeTimeout, DialError(err, "127.0.0.1", port).Code)
 }
 
 func TestLostError(t *testing.T) {

@@ -98,13 +98,18 @@ func (p project) buildPage(ctx context.Context) error {
 	return p.install(ctx, made)
 }
 
-// smallCode keeps the compiler from copying functions into their callers, but
-// for ciphers and the runtime, where speed comes from it: 9 % less to download.
+// smallCode keeps the compiler from copying functions into their callers, save in the packages that carry the bulk of TLS:
+// without them it would be three times slower, with them it is as fast as a build that inlines everywhere, and a
+// tenth less to download. Of the patterns that fit a package, the last one counts.
 var smallCode = []string{
 	"-gcflags=all=-l",
-	"-gcflags=crypto/internal/fips140/...=",
+	"-gcflags=crypto/internal/...=",
+	"-gcflags=crypto/cipher=",
+	"-gcflags=crypto/subtle=",
 	"-gcflags=vendor/golang.org/x/crypto/...=",
-	"-gcflags=runtime/...=",
+	"-gcflags=encoding/binary=",
+	"-gcflags=internal/byteorder=",
+	"-gcflags=math/bits=",
 }
 
 // compileLive returns live.wasm. It stays in .cache, where an unchanged one is not linked again.
@@ -137,7 +142,7 @@ func output(cmd *exec.Cmd) (string, error) {
 	if err == nil {
 		return string(out), nil
 	}
-	name, _, _ := strings.Cut(strings.Join(cmd.Args, " "), "\n") // an argument may be a script
+	name := strings.Join(cmd.Args[:min(2, len(cmd.Args))], " ") // an argument may be a whole script
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return "", fmt.Errorf("%s: %w\n%s", name, err, exit.Stderr)

@@ -51,8 +51,12 @@ export const halves = html`<svg width="16" height="16" viewBox="0 0 16 16" aria-
 /** Two lanes and one round trip. */
 export const logo = html`<svg width="18" height="18" viewBox="0 0 18 18" aria-hidden="true"><path d="M2 1V17M16 1V17M2 3.5L16 8.5 2 13.5" fill="none" stroke="currentColor" stroke-width="1.6"/></svg>`;
 
-/** Head of an arrow that lands at x, y; hollow where it is only planned. */
-export function head(x: number, y: number, to: "left" | "right", cls: string): TemplateResult {
-  const d = to === "right" ? -9 : 9;
-  return svg`<path class="head ${cls}" d="M${x} ${y}L${x + d} ${y - 3.2}V${y + 3.2}Z"/>`;
+/** Head of an arrow that lands at x, y, as path data. */
+export function head(x: number, y: number, to: "left" | "right"): string {
+  return `M${x} ${y}L${x + (to === "right" ? -9 : 9)} ${y - 3.2}V${y + 3.2}Z`;
+}
+
+/** A cross around x, y, as path data. */
+export function cross(x: number, y: number, r = 4): string {
+  return `M${x - r} ${y - r}l${2 * r} ${2 * r}m0 ${-2 * r}l${-2 * r} ${2 * r}`;
 }

@@ -205,7 +205,7 @@ export function formOf(plan: PartialPlan, base: Form): Form {
     insecure: tls?.insecure ?? base.insecure,
     signIn: { ...base.signIn, [mode]: auth
       ? { on: true, mechanism: auth.mechanism ?? "", username: auth.username ?? "", password: auth.password ?? "" }
-      : { ...base.signIn[mode], on: plan.messages ? false : base.signIn[mode].on } },
+      : { ...base.signIn[mode], on: mode === "practice" } }, // a plan cannot know the account of this page's practice server
   };
   if (data !== undefined) Object.assign(form, withMessage(data, "message"));
   return form;

@@ -108,9 +108,9 @@ export class ScopeInspector extends LitElement {
   #header(row: Row, place: Place): TemplateResult {
     const e = this.view.rows.event(row), { title, tone } = this.#title(row, place);
     const src: Source = place.record !== undefined || place.certificate !== undefined ? "observed" : e.src;
-    return html`<header><h2 class=${tone}>${title}</h2><span class="soft">row ${row.n}</span>
+    return html`<div class="head"><h2 class=${tone}>${title}</h2><span class="soft">row ${row.n}</span>
       <span class="who">${provenance(src, false)}${SOURCE_WORDS[src]}</span>
-      ${this.width === "wide" ? nothing : html`<button class="close" aria-label="close the inspector" @click=${() => act(this, { do: "sheet" })}>${control("close")}</button>`}</header>`;
+      ${this.width === "wide" ? nothing : html`<button class="close" aria-label="close the inspector" @click=${() => act(this, { do: "sheet" })}>${control("close")}</button>`}</div>`;
   }
 
   #title(row: Row, place: Place): { title: string; tone: string } {
@@ -371,7 +371,7 @@ export class ScopeInspector extends LitElement {
 
   static override styles = [shared, css`
     :host { display: block; background: var(--panel); font-size: var(--t3); overflow: auto; padding: 0 var(--s4) var(--s4); scrollbar-width: thin; scrollbar-color: var(--rule-strong) transparent; }
-    header { display: flex; align-items: baseline; gap: var(--s2); min-height: 36px; padding-top: 10px; flex-wrap: wrap; }
+    .head { display: flex; align-items: baseline; gap: var(--s2); min-height: 36px; padding-top: 10px; flex-wrap: wrap; }
     h2 { font: 700 var(--t4)/1.2 var(--wire); overflow-wrap: anywhere; }
     .out { color: var(--out); } .in { color: var(--in); } .tls { color: var(--tls); } .tcp { color: var(--tcp); }
     .who { margin-left: auto; font-size: var(--t1); color: var(--soft); display: inline-flex; gap: 5px; align-items: center; }
@@ -405,11 +405,11 @@ export class ScopeInspector extends LitElement {
     .facts { font-size: var(--t2); border-top: 1px solid var(--rule); padding-top: 4px; }
     .facts div { display: grid; grid-template-columns: 96px 1fr; padding: 2px 0; line-height: 17px; } dt { color: var(--soft); } dd { overflow-wrap: anywhere; min-width: 0; }
     .facts small { display: block; font-size: var(--t1); color: var(--soft); line-height: 15px; padding-bottom: 2px; }
-    .chain li { display: flex; justify-content: space-between; gap: var(--s2); font-size: var(--t2); line-height: 20px; counter-increment: c; } .chain small { color: var(--soft); font-size: var(--t1); flex: none; }
+    .chain li { display: flex; justify-content: space-between; gap: var(--s2); font-size: var(--t2); line-height: 24px; } .chain small { color: var(--soft); font-size: var(--t1); flex: none; }
     .chain .link { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     h3 { font-size: var(--t2); display: flex; justify-content: space-between; gap: var(--s2); border-top: 1px solid var(--rule-strong); padding-top: 5px; margin-top: 10px; line-height: 18px; }
     h3 small { font-weight: 400; color: var(--soft); font-size: var(--t1); }
-    .next { font: var(--t2)/19px var(--wire); display: flex; flex-wrap: wrap; gap: 0 14px; }
+    .next button { min-width: 24px; text-align: center; } .next { font: var(--t2)/24px var(--wire); display: flex; flex-wrap: wrap; gap: 0 14px; }
     .next button, .next button:disabled { color: var(--out); }
     .next .planned, .next button:hover:not(:disabled) { font-weight: 700; text-decoration: underline; text-underline-offset: 3px; text-decoration-thickness: 2px; }
     .next .no { color: var(--soft); }

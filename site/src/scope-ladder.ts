@@ -4,11 +4,10 @@
 // opened or closed) and "scope-reveal" (a secret shall be read) out.
 
 import { css, html, LitElement, nothing, svg, type PropertyValues, type TemplateResult } from "lit";
-import { repeat } from "lit/directives/repeat.js";
 import { box } from "./box.ts";
 import { keywordEntry } from "./book.ts";
 import * as format from "./format.ts";
-import { head, provenance, severity } from "./icons.ts";
+import { cross, head, provenance, severity } from "./icons.ts";
 import { columnsFor, FACT_NAME, Layout, type Columns, type Measure, type Part } from "./layout.ts";
 import type { Round } from "./rounds.ts";
 import type { Row } from "./rows.ts";
@@ -19,7 +18,7 @@ import { atEnd, now, placeOf, type View } from "./view.ts";
 import { LAYER_NAME, masked, visible } from "./words.ts";
 
 /** How far beyond what is seen rows are kept ready, in pixels. */
-const MARGIN = 320;
+const MARGIN = 160;
 
 /** A row that has not happened. */
 interface Planned {
@@ -55,7 +54,7 @@ export class ScopeLadder extends LitElement {
   #height = 600;
   #follow = true; // the end was in sight, and stays in sight
   #grew = false;
-  #resize = new ResizeObserver(() => this.#measured());
+  #resize = new ResizeObserver((entries) => this.#measured(entries));
 
   constructor() {
     super();
@@ -78,10 +77,12 @@ export class ScopeLadder extends LitElement {
     return this.renderRoot.querySelector<HTMLElement>(".scroll");
   }
 
-  #measured(): void {
-    this.#columns = columnsFor(Math.max(320, this.clientWidth));
-    this.#height = this.#scroller?.clientHeight ?? this.#height;
-    this.#layout = undefined;
+  /** Sizes come from the observer: to ask for them would cost a layout of the page. */
+  #measured(entries: readonly ResizeObserverEntry[]): void {
+    const { width, height } = entries.at(-1)!.contentRect;
+    if (columnsFor(Math.max(320, width)).width !== this.#columns.width) this.#layout = undefined;
+    this.#columns = columnsFor(Math.max(320, width));
+    this.#height = height;
     this.#grew ||= !!this.view?.pending;
     this.requestUpdate();
   }
@@ -104,15 +105,17 @@ export class ScopeLadder extends LitElement {
     this.#measure ??= this.#measureText();
     this.#layout ??= new Layout(this.view.rows, this.#columns, this.#measure, this.open, this.revealed);
     this.#layout.update();
+    // The window is put where the scroll position will be, so that one rendering is enough.
+    if (this.#grew && this.#follow && this.following) this.#top = Math.max(0, this.#extent(this.#planned().length) - this.#height);
+  }
+
+  #extent(planned: number): number {
+    return this.#layout!.height + planned * this.#columns.row + 12;
   }
 
   protected override updated(changed: PropertyValues<this>): void {
     const s = this.#scroller;
     if (!s) return;
-    if (this.#height !== s.clientHeight) {
-      this.#height = s.clientHeight;
-      this.requestUpdate();
-    }
     if (changed.has("selected") && this.selected && !(this.following && this.#follow)) this.#reveal(this.selected);
     else if (this.#grew && this.#follow) this.#toEnd(s);
     this.#grew = false;
@@ -214,7 +217,7 @@ export class ScopeLadder extends LitElement {
 
   protected override render(): TemplateResult {
     const layout = this.#layout!, c = this.#columns, planned = this.#planned();
-    const end = layout.height, height = end + planned.length * c.row + 12;
+    const end = layout.height, height = this.#extent(planned.length);
     const from = Math.max(0, this.#top - MARGIN), to = this.#top + this.#height + MARGIN;
     const rows = this.view.rows.list, shown: number[] = [];
     const first = rows.length ? layout.at(from) : 0;
@@ -227,7 +230,7 @@ export class ScopeLadder extends LitElement {
         @scroll=${() => this.#scrolled()} @click=${(e: MouseEvent) => this.#clicked(e)} @keydown=${(e: KeyboardEvent) => this.#keyed(e)}>
         <div class="sizer" role="presentation" ${box({ height })}>
           ${this.#drawing(shown, planned, from, Math.min(to, height))}
-          ${repeat(shown, (i) => i, (i) => this.#row(rows[i]!))}
+          ${shown.flatMap((i) => this.#row(rows[i]!))}
           ${planned.map((p, i) => this.#plannedRow(p, end + i * c.row))}
           ${this.#nowWord(end)}
         </div>
@@ -253,9 +256,10 @@ export class ScopeLadder extends LitElement {
     });
   }
 
-  #row(row: Row): TemplateResult {
+  /** Not keyed: a row that scrolls out lends its elements to one that scrolls in, which is much cheaper than new ones. */
+  #row(row: Row): TemplateResult[] {
     const layout = this.#layout!, top = layout.y[row.i]!;
-    return html`${repeat(layout.parts(row.i), (p) => p.key, (p) => this.#partRow(row, p, top + p.y))}`;
+    return layout.parts(row.i).map((p) => this.#partRow(row, p, top + p.y));
   }
 
   #partRow(row: Row, p: Part, y: number): TemplateResult {
@@ -359,18 +363,18 @@ export class ScopeLadder extends LitElement {
 
   #drawing(shown: number[], planned: Planned[], from: number, to: number): TemplateResult {
     const layout = this.#layout!, c = this.#columns, v = this.view, rows = v.rows.list, end = layout.height, total = end + planned.length * c.row;
-    const arrows: TemplateResult[] = [], heads: TemplateResult[] = [], still: TemplateResult[] = [], gaps: [number, number][] = [];
+    const ink = new Ink(), bars: TemplateResult[] = [], still: TemplateResult[] = [], gaps: [number, number][] = [];
     for (const i of shown) {
       const row = rows[i]!, y = layout.y[i]!, parts = layout.parts(i), h = parts[0]!;
-      if (h.type === "head") this.#arrow(row, y + this.#arrowAt(h.h), arrows, heads);
+      if (h.type === "head") this.#arrow(row, y + this.#arrowAt(h.h), ink);
       if (parts.length > 1) {
         gaps.push([y + h.h, layout.y[i + 1]!]);
         const mid = (y + h.h + layout.y[i + 1]!) / 2;
         still.push(svg`<path class="still" d="M${c.rt[0] + 4} ${mid}l12 -5M${c.rt[0] + 4} ${mid + 4}l12 -5"/>`);
       }
-      for (const p of parts) if (p.type === "record" && p.bar && !c.compact) arrows.push(bar(c.b - 16, y + p.y + p.h / 2, p.bar, p.dir));
+      for (const p of parts) if (p.type === "record" && p.bar && !c.compact) bars.push(bar(c.b - 16, y + p.y + p.h / 2, p.bar, p.dir));
     }
-    planned.forEach((p, i) => this.#plannedArrow(p, end + i * c.row + this.#arrowAt(c.row), arrows, heads));
+    planned.forEach((p, i) => this.#plannedArrow(p, end + i * c.row + this.#arrowAt(c.row), ink));
     const lanes = segments(4, Math.max(total, 8), gaps), top = Math.floor(from);
     const { sealed } = v.rows, inside = sealed ? Math.max(layout.y[sealed.i + 1]!, from) : Infinity;
     const lost = v.rows.list.slice(-3).some((r) => r.kind === "closed");
@@ -382,46 +386,42 @@ export class ScopeLadder extends LitElement {
       ${lane(c.a)}${lane(c.b)}
       ${inside < Math.min(total, to) ? svg`<path class="sealed" d="M${c.a + 3} ${inside}V${Math.min(total, to)}M${c.b - 3} ${inside}V${Math.min(total, to)}"/>` : nothing}
       ${v.trace && (v.pending || !atEnd(v)) ? svg`<path class="now" d="M0 ${end}H${c.width}"/>` : nothing}
-      ${arrows}${heads}</svg>`;
+      ${ink.drawn()}${bars}</svg>`;
   }
 
   #arrowAt(h: number): number {
     return this.#columns.compact ? h - 8 : 10;
   }
 
-  #arrow(row: Row, y: number, lines: TemplateResult[], heads: TemplateResult[]): void {
-    const { a, b } = this.#columns, line = (x1: number, x2: number, yy: number, cls: string) => lines.push(svg`<path class="arrow ${cls}" d="M${x1} ${yy}H${x2}"/>`);
-    const cross = (x: number, yy: number) => lines.push(svg`<path class="cross" d="M${x - 4} ${yy - 4}l8 8m0 -8l-8 8"/>`);
-    if (row.kind === "connect" || row.kind === "handshake") {
-      const cls = row.kind === "connect" ? "tcp" : "tls", over = !!this.view.trace?.result && atEnd(this.view);
-      if (row.ok === undefined) {
-        line(a, over ? b - 70 : b, y, over ? cls : `${cls} open`);
-        if (over) cross(b - 70, y);
-        else heads.push(head(b, y, "right", "todo"));
-        return;
-      }
-      line(a, b, y - 1.5, cls);
-      heads.push(head(b, y - 1.5, "right", cls));
-      if (!row.ok) {
-        line(b, b - 70, y + 1.5, cls);
-        cross(b - 70, y + 1.5);
-        return;
-      }
-      line(b, a, y + 1.5, cls);
-      heads.push(head(a, y + 1.5, "left", cls));
+  #arrow(row: Row, y: number, ink: Ink): void {
+    const { a, b } = this.#columns, broken = b - 70;
+    if (row.kind === "closed") return;
+    if (row.kind !== "connect" && row.kind !== "handshake") {
+      const cls = row.layer === "tls" ? "tls" : row.dir === "in" ? "in" : "out";
+      ink.line(cls, a, b, y);
+      ink.head(cls, row.dir === "in" ? head(a, y, "left") : head(b, y, "right"));
       return;
     }
-    if (row.kind === "closed") return;
-    const cls = row.layer === "tls" ? "tls" : row.dir === "in" ? "in" : "out";
-    line(a, b, y, cls);
-    heads.push(row.dir === "in" ? head(a, y, "left", cls) : head(b, y, "right", cls));
+    // A double arrow stands for several packets; it stops at a cross where it did not come about.
+    const cls = row.kind === "connect" ? "tcp" : "tls", over = !!this.view.trace?.result && atEnd(this.view);
+    if (row.ok === undefined) {
+      ink.line(over ? cls : `${cls} open`, a, over ? broken : b, y);
+      if (over) ink.cross(broken, y);
+      else ink.head("todo", head(b, y, "right"));
+      return;
+    }
+    ink.line(cls, a, b, y - 1.5);
+    ink.head(cls, head(b, y - 1.5, "right"));
+    ink.line(cls, row.ok ? a : broken, b, y + 1.5);
+    if (row.ok) ink.head(cls, head(a, y + 1.5, "left"));
+    else ink.cross(broken, y + 1.5);
   }
 
-  #plannedArrow(p: Planned, y: number, lines: TemplateResult[], heads: TemplateResult[]): void {
+  #plannedArrow(p: Planned, y: number, ink: Ink): void {
     const { a, b } = this.#columns;
-    lines.push(svg`<path class="arrow todo" d="M${a} ${y}H${b}"/>`);
-    if (p.dir !== "in") heads.push(head(b, y, "right", "todo"));
-    if (p.dir !== "out") heads.push(head(a, y, "left", "todo"));
+    ink.line("todo", a, b, y);
+    if (p.dir !== "in") ink.head("todo", head(b, y, "right"));
+    if (p.dir !== "out") ink.head("todo", head(a, y, "left"));
   }
 
   #plannedRound(p: Planned, y: number): TemplateResult | typeof nothing {
@@ -470,7 +470,7 @@ export class ScopeLadder extends LitElement {
     .scroll:focus-visible { outline-offset: -2px; }
     .sizer { position: relative; min-height: 100%; contain: layout; }
     .art { position: absolute; left: 0; pointer-events: none; }
-    .part { position: absolute; left: 0; right: 0; }
+    .part { position: absolute; left: 0; right: 0; contain: strict; }
     .row { cursor: default; line-height: 20px; }
     .row > * { position: absolute; top: 0; white-space: nowrap; }
     .n, .t, .tag { font: var(--t1)/20px var(--wire); }
@@ -548,6 +548,34 @@ export class ScopeLadder extends LitElement {
     .now { stroke: var(--ink); }
     .b-tls { fill: var(--tls); } .b-out { fill: var(--out); } .b-in { fill: var(--in); } .b-cut { stroke: var(--paper); stroke-width: 1.5; }
   `];
+}
+
+/** Collects strokes: all of one kind are one path. */
+class Ink {
+  #lines: Record<string, string> = {};
+  #heads: Record<string, string> = {};
+  #crosses = "";
+
+  line(cls: string, x1: number, x2: number, y: number): void {
+    this.#lines[cls] = `${this.#lines[cls] ?? ""}M${x1} ${y}H${x2}`;
+  }
+
+  head(cls: string, d: string): void {
+    this.#heads[cls] = (this.#heads[cls] ?? "") + d;
+  }
+
+  cross(x: number, y: number): void {
+    this.#crosses += cross(x, y);
+  }
+
+  /** Heads above lines. */
+  drawn(): TemplateResult[] {
+    return [
+      ...Object.entries(this.#lines).map(([cls, d]) => svg`<path class="arrow ${cls}" d=${d}/>`),
+      ...Object.entries(this.#heads).map(([cls, d]) => svg`<path class="head ${cls}" d=${d}/>`),
+      svg`<path class="cross" d=${this.#crosses}/>`,
+    ];
+  }
 }
 
 /** Cuts a lane into pieces: dotted where an opened row takes room but no time. */

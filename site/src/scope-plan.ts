@@ -37,12 +37,12 @@ export class ScopePlan extends LitElement {
       ${this.target ? this.#target(wrong.address) : nothing}
       ${[wrong.mode, this.target ? undefined : wrong.address].map((w) => (w ? html`<p class="problem" role="alert">${w}</p>` : nothing))}
       ${this.#live()}${this.#envelope(wrong)}${this.#signIn()}${this.#message()}${this.#tls()}
-      <footer>${this.locked ? "Locked while a session is open; Reset unlocks it." : html`<span class="vh">The plan is kept in this browser, without the password.</span>`}</footer>`;
+      <p class="end">${this.locked ? "Locked while a session is open; Reset unlocks it." : html`<span class="vh">The plan is kept in this browser, without the password.</span>`}</p>`;
   }
 
   #target(problem: string | undefined): TemplateResult {
     const p = { form: this.form, config: this.config, locked: this.locked, problem };
-    return html`<section><h3>Server</h3><div class="stack">${modeControl(this, p)}${addressControl(this, p)}${problem ? html`<p class="problem" role="alert">${problem}</p>` : nothing}${securityControl(this, p)}</div></section>`;
+    return html`<section><h2>Server</h2><div class="stack">${modeControl(this, p)}${addressControl(this, p)}${problem ? html`<p class="problem" role="alert">${problem}</p>` : nothing}${securityControl(this, p)}</div></section>`;
   }
 
   /** What this proxy lets a live session reach. */
@@ -65,7 +65,7 @@ export class ScopePlan extends LitElement {
   #envelope(wrong: ReturnType<typeof problems>): TemplateResult {
     const { to } = this.form, set = (i: number, v: string) => edit(this, { to: to.map((t, j) => (j === i ? v : t)) });
     const remove = (i: number) => html`<button class="drop" aria-label="remove this recipient" @click=${() => edit(this, { to: to.filter((_, j) => j !== i) })}>${control("close")}</button>`;
-    return html`<section><h3>Envelope <small>RFC 5321</small></h3>
+    return html`<section><h2>Envelope <small>RFC 5321</small></h2>
       ${this.#field("From", this.form.from, (from) => edit(this, { from }), { placeholder: "<> the null reverse-path" })}
       ${to.map((t, i) => this.#field(i === 0 ? "To" : "and", t, (v) => set(i, v), { problem: i === 0 ? wrong.to : undefined, extra: to.length > 1 && !this.locked ? remove(i) : undefined }))}
       ${this.locked ? nothing : html`<div class="field"><button class="add link" @click=${() => edit(this, { to: [...to, ""] })}>Add a recipient</button></div>`}
@@ -77,7 +77,7 @@ export class ScopePlan extends LitElement {
     const set = (patch: Partial<SignIn>) => edit(this, { signIn: { ...this.form.signIn, [mode]: { ...s, ...patch } } });
     const choice = s.on ? s.mechanism || "best" : "off";
     const choose = (v: string) => set(v === "off" ? { on: false } : { on: true, mechanism: (v === "best" ? "" : v) as Mechanism });
-    return html`<section><h3>Sign in <small>RFC 4954</small></h3>
+    return html`<section><h2>Sign in <small>RFC 4954</small></h2>
       <div class="field"><label><span>How</span><select .value=${choice} ?disabled=${this.locked} @change=${(e: Event) => choose((e.target as HTMLSelectElement).value)}>
         ${([["off", "not at all"], ["PLAIN", "PLAIN"], ["LOGIN", "LOGIN"], ["best", "best that is offered"]] as const).map(([v, w]) => html`<option value=${v} ?selected=${v === choice}>${w}</option>`)}
       </select></label></div>
@@ -91,7 +91,7 @@ export class ScopePlan extends LitElement {
 
   #message(): TemplateResult {
     const { message, file } = this.form, size = file?.size ?? messageSize(message);
-    return html`<section class="grow"><h3>Message <small>${format.bytes(size)}</small></h3>
+    return html`<section class="grow"><h2>Message <small>${format.bytes(size)}</small></h2>
       ${file
         ? html`<p class="file"><span class="wire">${file.name}</span> <button class="link soft" ?disabled=${this.locked} @click=${() => edit(this, { file: undefined })}>Remove</button></p>
           <p class="hint">Too long to be edited here. Sent as it is, with line ends made CR LF.</p>`
@@ -122,7 +122,7 @@ export class ScopePlan extends LitElement {
 
   #tls(): TemplateResult {
     const { ehlo, serverName, ca, insecure, security } = this.form;
-    return html`<section><h3>Names and trust</h3>
+    return html`<section><h2>Names and trust</h2>
       ${this.#field("EHLO", ehlo, (v) => edit(this, { ehlo: v }), { placeholder: "[127.0.0.1]" })}
       ${security === "none" ? nothing : html`
         ${this.#field("TLS name", serverName, (v) => edit(this, { serverName: v }), { placeholder: "that of the host" })}
@@ -138,8 +138,8 @@ export class ScopePlan extends LitElement {
     section { padding: 10px 0 var(--s3); border-bottom: 1px solid var(--rule); }
     section.grow { flex: 1 0 auto; display: flex; flex-direction: column; }
     section:last-of-type { border-bottom: 0; }
-    h3 { display: flex; justify-content: space-between; align-items: baseline; margin-bottom: 4px; }
-    h3 small { font-weight: 400; font-size: var(--t1); color: var(--soft); }
+    h2 { display: flex; justify-content: space-between; align-items: baseline; margin-bottom: 4px; }
+    h2 small { font-weight: 400; font-size: var(--t1); color: var(--soft); }
     .field { position: relative; min-height: 24px; }
     .field label { display: grid; grid-template-columns: 64px 1fr; align-items: baseline; }
     .field label > span { color: var(--soft); }
@@ -162,7 +162,7 @@ export class ScopePlan extends LitElement {
     .hint { color: var(--soft); font-size: var(--t1); line-height: 15px; padding: 4px 0; overflow-wrap: anywhere; }
     .problem { color: var(--bad); font-size: var(--t1); line-height: 15px; padding: 3px 0; }
     .file { line-height: 20px; overflow-wrap: anywhere; }
-    footer { font-size: var(--t1); line-height: 15px; color: var(--soft); padding: var(--s1) 0 var(--s3); }
+    .end { font-size: var(--t1); line-height: 15px; color: var(--soft); padding: var(--s1) 0 var(--s3); }
     .stack { display: flex; flex-direction: column; align-items: flex-start; gap: var(--s2); padding-top: 2px; }
     .stack .addr { height: 28px; padding: 0 var(--s2); border: 1px solid var(--rule-strong); border-radius: var(--radius); }
     :host([layout="phone"]) { font-size: var(--t3); padding: 0 var(--s4) var(--s4); }

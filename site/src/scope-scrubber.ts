@@ -11,6 +11,17 @@ import { now, type View } from "./view.ts";
 
 const LINE = 18; // y of the line between the two sides
 
+interface Layer {
+  cls: string;
+  h: number;
+  id: number;
+}
+
+const TICK: Record<"out" | "in" | "tcp" | "tls" | "under" | "soft", Layer> = {
+  out: { cls: "out", h: 9, id: 1 }, in: { cls: "in", h: 9, id: 2 }, tcp: { cls: "tcp", h: 8, id: 3 },
+  tls: { cls: "tls", h: 8, id: 4 }, under: { cls: "tls", h: 4, id: 5 }, soft: { cls: "soft", h: 5, id: 6 },
+};
+
 export class ScopeScrubber extends LitElement {
   static override properties = { view: { attribute: false }, width: { attribute: false }, room: { state: true } };
   declare view: View;
@@ -47,7 +58,7 @@ export class ScopeScrubber extends LitElement {
         aria-valuetext="${format.ms(now(v))} ms${last ? `, row ${last.n}` : ""}"
         @pointerdown=${(e: PointerEvent) => this.#down(e)} @pointermove=${(e: PointerEvent) => this.#dragging && this.#at(e)} @pointerup=${() => (this.#dragging = false)} @pointercancel=${() => (this.#dragging = false)}
         @keydown=${(e: KeyboardEvent) => this.#keyed(e)}>
-        ${rows.rounds.list.map((r) => r.to === undefined ? nothing : svg`<rect class="rt ${r.n % 2 ? "odd" : ""}" x=${a.x(r.from)} y="2" width=${Math.max(0, a.x(r.to) - a.x(r.from))} height="32"/>`)}
+        ${this.#bands(rows, a)}
         ${this.#names(right)}${this.#ticks(rows, a)}
         ${a.ticks.map((t) => svg`<text class="ax" x=${t.x} y="44" text-anchor=${t.x < 30 ? "start" : "middle"}>${t.label}</text>`)}
         ${a.cuts.map((x) => svg`<path class="gap" d="M${x - 6} ${LINE}h12"/><path class="cut" d="M${x - 4} ${LINE + 6}l4 -12m4 0l-4 12"/>`)}
@@ -69,45 +80,55 @@ export class ScopeScrubber extends LitElement {
     });
   }
 
-  /** A tick is built like what it stands for: TLS next to the line, SMTP outermost. Ticks of one pixel are one. */
+  /** The bands of the round trips; those that share a pixel are drawn once. */
+  #bands(rows: Rows, a: Axis): TemplateResult[] {
+    const d: [string, string] = ["", ""];
+    let at = -Infinity;
+    for (const r of rows.rounds.list) {
+      if (r.to === undefined) continue;
+      const x0 = a.x(r.from), x1 = a.x(r.to);
+      if (x1 < at + 0.75) continue;
+      d[r.n % 2]! += `M${x0.toFixed(1)} 2H${x1.toFixed(1)}V34H${x0.toFixed(1)}Z`;
+      at = x1;
+    }
+    return [svg`<path class="rt" d=${d[0]}/>`, svg`<path class="rt odd" d=${d[1]}/>`];
+  }
+
+  /**
+   * A tick is built like what it stands for: TLS next to the line, SMTP outermost.
+   * Ticks of one pixel are one, and all ticks of one colour are one path.
+   */
   #ticks(rows: Rows, a: Axis): TemplateResult[] {
-    const out: TemplateResult[] = [], seen = new Set<string>(), upto = this.view.upto;
-    const draw = (x: number, up: boolean, layers: readonly (readonly [string, number])[], later: boolean) => {
-      const key = `${Math.round(x)} ${up} ${layers.map(([c]) => c)} ${later}`;
+    const seen = new Set<number>(), upto = this.view.upto, sealed = rows.sealed?.i ?? Infinity, paths: Record<string, string> = {}, crosses: TemplateResult[] = [];
+    const draw = (x: number, up: boolean, layers: readonly Layer[], later: boolean) => {
+      const key = Math.round(x) * 32 + layers.at(-1)!.id * 4 + (up ? 2 : 0) + (later ? 1 : 0);
       if (seen.has(key)) return;
       seen.add(key);
-      const total = layers.reduce((n, [, h]) => n + h, 0);
-      if (later) {
-        out.push(svg`<rect class="ghost" x=${x - 1.5} y=${up ? LINE - total - .5 : LINE + .5} width="3" height=${total}/>`);
-        return;
-      }
       let at = 0;
-      for (const [cls, h] of layers) {
-        out.push(svg`<rect class="k-${cls}" x=${x - 2} y=${up ? LINE - at - h : LINE + at} width="4" height=${h}/>`);
+      for (const { cls, h } of layers) {
+        const y = up ? LINE - at - h : LINE + at;
+        const name = later ? "ghost" : cls;
+        paths[name] = (paths[name] ?? "") + `M${(x - 2).toFixed(1)} ${y}h4v${h}h-4z`;
         at += h;
       }
     };
     for (const row of rows.list) {
       if (row.kind === "pause" || row.kind === "note") continue;
-      const x = a.x(row.t), later = row.parts.length && row.kind === "connect" ? row.parts[0]! >= upto : Math.min(row.e, row.parts[0] ?? row.e) >= upto;
-      if (row.kind === "error" || row.kind === "desync") out.push(svg`<path class="cross" d="M${x - 3} 5l6 6m0 -6l-6 6"/>`);
+      const x = a.x(row.t), later = (row.parts[0] ?? row.e) >= upto;
+      if (row.kind === "error" || row.kind === "desync") crosses.push(svg`<path class="cross" d="M${x - 3} 5l6 6m0 -6l-6 6"/>`);
       else if (row.kind === "connect") {
-        draw(x, true, [["tcp", 8]], later);
-        if (row.ok) draw(a.x(rows.event(row).t), false, [["tcp", 8]], later);
-      } else if (row.kind === "handshake") this.#handshake(rows, row, a, later, draw);
-      else if (row.kind === "closed") draw(x, false, [["soft", 5]], later);
-      else if (row.kind === "record") draw(x, row.dir === "out", [["tls", 5]], later);
-      else draw(x, row.dir === "out", [...(rows.carriers(row).length ? [["tls", 4] as const] : []), [row.dir === "out" ? "out" : "in", 9] as const], later);
+        draw(x, true, [TICK.tcp], later);
+        if (row.ok) draw(a.x(rows.event(row).t), false, [TICK.tcp], later);
+      } else if (row.kind === "handshake") {
+        for (const n of row.parts) {
+          const e = rows.trace!.events[n]!;
+          if (e.kind === "record") draw(a.x(e.t), e.dir === "out", [TICK.tls], later);
+        }
+      } else if (row.kind === "closed") draw(x, false, [TICK.soft], later);
+      else if (row.kind === "record") draw(x, row.dir === "out", [TICK.tls], later);
+      else draw(x, row.dir === "out", row.i > sealed ? [TICK.under, TICK[row.dir!]] : [TICK[row.dir!]], later);
     }
-    return out;
-  }
-
-  #handshake(rows: Rows, row: Row, a: Axis, later: boolean, draw: (x: number, up: boolean, layers: [string, number][], later: boolean) => void): void {
-    for (const n of row.parts) {
-      const e = rows.trace!.events[n]!;
-      if (e.kind === "record") draw(a.x(e.t), e.dir === "out", [["tls", 8]], later);
-    }
-    if (row.ok === false) draw(a.x(rows.event(row).t), true, [["tls", 8]], later);
+    return [...Object.entries(paths).map(([name, d]) => svg`<path class=${name === "ghost" ? "ghost" : `k-${name}`} d=${d}/>`), ...crosses];
   }
 
   #down(e: PointerEvent): void {

@@ -67,7 +67,7 @@ export class ScopeTop extends LitElement {
   protected override render(): TemplateResult {
     const p = { form: this.form, config: this.config, locked: this.#locked, problem: this.problem };
     return html`
-      <span class="mark">${logo}<span>smtpscope</span></span>
+      <h1 class="mark">${logo}<span>smtpscope</span></h1>
       ${this.width === "wide"
         ? html`<div class="lead">${modeControl(this, p)}${addressControl(this, p)}</div>
           <div class="lead"><span class="k">Security</span>${securityControl(this, p)}</div>
@@ -118,7 +118,7 @@ export class ScopeTop extends LitElement {
 
   static override styles = [shared, css`
     :host { display: flex; align-items: center; gap: var(--s3); padding: 0 var(--s4); min-width: 0; }
-    .mark { flex: none; display: flex; align-items: center; gap: var(--s2); font-size: var(--t4); font-weight: 600; letter-spacing: -.01em; }
+    .mark { margin: 0; flex: none; display: flex; align-items: center; gap: var(--s2); font-size: var(--t4); font-weight: 600; letter-spacing: -.01em; }
     .lead { display: flex; align-items: center; gap: var(--s2); min-width: 0; }
     .k { color: var(--soft); font-size: var(--t2); }
     .addr { width: 208px; height: 28px; padding: 0 var(--s2); border: 1px solid var(--rule-strong); border-radius: var(--radius); font-family: var(--wire); font-size: var(--t2); text-overflow: ellipsis; }

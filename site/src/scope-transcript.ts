@@ -37,12 +37,12 @@ export class ScopeTranscript extends LitElement {
     if (!this.view.trace) return html`<p class="empty">Nothing was said yet. The plan has ${format.count(this.view.steps.length, "round trip")}.</p>`;
     return html`
       ${from > 0 ? html`<button class="link soft" @click=${() => this.earlier++}>Show ${format.number(Math.min(PAGE, from))} earlier</button>` : nothing}
-      <ol role="log" aria-label="transcript">${repeat(list.slice(from), (r) => r.i, (row) => {
+      <div role="log" aria-label="transcript"><ol>${repeat(list.slice(from), (r) => r.i, (row) => {
         const l = lineOf(rows, row), key = `r${row.i}`;
         return html`<li class="${l.tone} ${key === this.selected ? "sel" : ""}" @click=${() => row.n && act(this, { do: "pick", key })}>
           <span class="n">${row.n || ""}</span><time>${format.ms(row.t)}<span class="vh"> ms</span></time>
           <b>${l.who === "C" ? html`C<span class="vh">lient</span>` : l.who === "S" ? html`S<span class="vh">erver</span>` : ""}</b><pre>${l.lines.join("\n")}</pre></li>`;
-      })}</ol>`;
+      })}</ol></div>`;
   }
 
   static override styles = [shared, css`

@@ -36,6 +36,9 @@ const BASE = new URL("..", import.meta.url);
 
 const WIDE = 1100, PHONE = 700;
 
+/** From so many events on, what stands around the ladder is drawn at most once in so many milliseconds. */
+const BUSY = 500, PAUSE = 150;
+
 /** How long a session that was cancelled may take to say so. */
 const GRACE = 1500;
 
@@ -83,6 +86,7 @@ export class SmtpScope extends LitElement {
   #past: { upto: number; rows: Rows } | undefined;
   #cursor: number | undefined;
   #selected = "";
+  #shown = ""; // by the inspector
   #picked = false; // the user chose a row, so the selection no longer follows
   #open: ReadonlySet<string> = new Set();
   #revealed: ReadonlySet<number> = new Set();
@@ -96,6 +100,9 @@ export class SmtpScope extends LitElement {
   #said = "";
   #state: EngineState = "idle";
   #frame = 0;
+  #calm: View | undefined; // what the views around the ladder show
+  #calmed = 0;
+  #later: ReturnType<typeof setTimeout> | undefined;
   #resize = new ResizeObserver(() => this.#measure());
   #keys = (e: KeyboardEvent): void => this.#keyed(e);
 
@@ -199,6 +206,7 @@ export class SmtpScope extends LitElement {
     document.removeEventListener("keydown", this.#keys);
     this.removeEventListener("keydown", this.#keys as EventListener);
     cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#later);
     this.#engine.dispose();
   }
 
@@ -562,6 +570,20 @@ export class SmtpScope extends LitElement {
     };
   }
 
+  /** In a flood of events, the views around the ladder follow more slowly than the ladder. */
+  #calmView(v: View): View {
+    const old = this.#calm, now = performance.now();
+    if (old && v.state === "running" && old.state === v.state && old.trace === v.trace && old.upto !== v.upto && v.total > BUSY && now - this.#calmed < PAUSE) {
+      this.#later ??= setTimeout(() => {
+        this.#later = undefined;
+        this.requestUpdate();
+      }, PAUSE);
+      return old;
+    }
+    this.#calmed = now;
+    return (this.#calm = v);
+  }
+
   /** Unless the user chose a row, the selection follows what the server said last. */
   protected override willUpdate(changed: PropertyValues<this>): void {
     super.willUpdate(changed);
@@ -571,18 +593,18 @@ export class SmtpScope extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    const v = this.#look(), full = this.view === "full", locked = this.#engine.busy, wide = this.width === "wide", phone = this.width === "phone";
+    const v = this.#look(), calm = this.#calmView(v), full = this.view === "full", locked = this.#engine.busy, wide = this.width === "wide", phone = this.width === "phone";
     const wrong = this.#checked ? problems(this.#form, this.#config) : {};
     const reveal = (e: CustomEvent<string>) => this.#reveal(e.detail);
-    const inspector = full && !v.trace && wide ? this.#guide() : full && v.trace && (wide || this.#sheet) ? html`<scope-inspector class="insp" aria-label="inspector" role="region" layout=${this.width} .view=${v} .selected=${this.#selected} .revealed=${this.#revealed} .width=${this.width} @scope-reveal=${reveal}></scope-inspector>` : nothing;
+    const inspector = full && !v.trace && wide ? this.#guide() : full && v.trace && (wide || this.#sheet) ? html`<scope-inspector class="insp" aria-label="inspector" role="region" layout=${this.width} .view=${calm} .selected=${calm === v ? (this.#shown = this.#selected) : this.#shown} .revealed=${this.#revealed} .width=${this.width} @scope-reveal=${reveal}></scope-inspector>` : nothing;
     return html`
       <div class="frame ${full ? "full" : "compact"} ${inspector === nothing ? "" : "inspected"}"
         @scope-do=${(e: CustomEvent<Action>) => this.#acted(e.detail)} @scope-edit=${(e: CustomEvent<Partial<Form>>) => this.#edited(e.detail)}
         @scope-intent=${() => this.#intent()} @dragover=${(e: DragEvent) => e.preventDefault()} @drop=${(e: DragEvent) => this.#dropped(e)}>
         ${full ? html`
           <scope-top class="top" role="banner" layout=${this.width} .view=${v} .form=${this.#form} .config=${this.#config} .width=${this.width} .problem=${wrong.address} .show=${this.#show} .planOpen=${this.#planOpen} .secrets=${this.#secrets}></scope-top>
-          ${phone ? nothing : html`<div class="clock"><span class="num">${format.ms(v.upto === v.total ? (v.trace?.elapsed ?? 0) : (v.trace?.events[v.upto - 1]?.t ?? 0))} ms</span><p>${this.#clockWords(v)}</p></div>`}
-          <scope-scrubber class="scrub" .view=${v} .width=${this.width}></scope-scrubber>
+          ${phone ? nothing : html`<section class="clock" aria-label="time"><span class="num">${format.ms(v.upto === v.total ? (v.trace?.elapsed ?? 0) : (v.trace?.events[v.upto - 1]?.t ?? 0))} ms</span><p>${this.#clockWords(v)}</p></section>`}
+          <scope-scrubber class="scrub" .view=${calm} .width=${this.width}></scope-scrubber>
           ${wide || this.#planOpen ? html`<scope-plan class="plan" role="region" aria-label="plan" layout=${this.width} .form=${this.#form} .config=${this.#config} .locked=${locked} .target=${!wide} .checked=${this.#checked}></scope-plan>` : nothing}` : nothing}
         <main class="main">
           ${this.#lanes(v)}
@@ -595,9 +617,9 @@ export class SmtpScope extends LitElement {
           ${full && (wide || (this.width === "mid" && inspector === nothing)) ? this.#legend() : nothing}
         </main>
         ${inspector}
-        ${full ? html`<footer class="foot"><scope-states .view=${v} .width=${this.width}></scope-states>${wide ? html`<scope-tally .view=${v}></scope-tally>` : nothing}</footer>` : nothing}
-        ${full ? (phone ? html`<div class="bar" role="group" aria-label="session">${transport(this.#relay, v, { iconsOnly: true })}</div>` : nothing)
-          : html`<div class="bar" role="group" aria-label="session">${transport(this.#relay, v)}<span class="num">${format.ms(v.trace?.elapsed ?? 0)} ms</span><span class="soft">${this.#clockWords(v)}</span></div>`}
+        ${full ? html`<footer class="foot"><scope-states .view=${calm} .width=${this.width}></scope-states>${wide ? html`<scope-tally .view=${calm}></scope-tally>` : nothing}</footer>` : nothing}
+        ${full ? (phone ? html`<section class="bar" aria-label="session">${transport(this.#relay, v, { iconsOnly: true })}</section>` : nothing)
+          : html`<section class="bar" aria-label="session">${transport(this.#relay, v)}<span class="num">${format.ms(v.trace?.elapsed ?? 0)} ms</span><span class="soft">${this.#clockWords(v)}</span></section>`}
       </div>
       <div class="vh" role="status" aria-live="polite">${this.#said}</div>
       <input id="file" type="file" hidden accept=".json,application/json" @change=${(e: Event) => this.#chosen(e.target as HTMLInputElement)}>
@@ -673,12 +695,12 @@ export class SmtpScope extends LitElement {
     const closer = (words: string) => html`<form method="dialog"><button class="btn">${words}</button></form>`;
     const keys = [["R", "run, or go on"], ["S", "step: send what is pending, stop before what follows"], ["P", "pause before the next send"], ["↑ ↓ Home End", "move along the rows"], ["→ Enter", "open a row: what carried it, its bytes"], ["←", "close it"], ["?", "this list"]];
     return html`
-      <dialog id="help" aria-labelledby="help-title"><div class="box"><header><h2 id="help-title">Keys and glyphs</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></header>
+      <dialog id="help" aria-labelledby="help-title"><div class="box"><div class="head"><h2 id="help-title">Keys and glyphs</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></div>
         <dl>${keys.map(([k, w]) => html`<dt class="wire">${k}</dt><dd>${w}</dd>`)}</dl>
         <dl class="glyphs">${(["observed", "measured", "derived"] as const).map((s) => html`<dt>${provenance(s, false)}</dt><dd>${{ observed: "observed: bytes that this page sent or read", measured: "measured: reported by the proxy that holds the TCP connection", derived: "derived: worked out from the others" }[s]}</dd>`)}</dl>
         <dl class="hues">${HUES.map(([h, w]) => html`<dt><svg width="22" height="8" aria-hidden="true"><path class=${h} d="M0 4H22"/></svg></dt><dd>${w}</dd>`)}</dl>
       </div></dialog>
-      <dialog id="stored" aria-labelledby="stored-title"><div class="box"><header><h2 id="stored-title">What the server stored</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></header>
+      <dialog id="stored" aria-labelledby="stored-title"><div class="box"><div class="head"><h2 id="stored-title">What the server stored</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></div>
         <p class="soft">Queue id <span class="wire">${this.#stored?.id}</span>. The server put the first lines on top; the rest is the message as it arrived.</p>
         <pre tabindex="0" aria-label="the stored message">${this.#stored?.text.slice(0, 200_000)}</pre></div></dialog>
       <dialog id="notice" role="alertdialog" aria-labelledby="notice-title"><div class="box"><h2 id="notice-title">${this.#noticed?.title}</h2><p>${this.#noticed?.text}</p>${closer("Close")}</div></dialog>`;
@@ -730,7 +752,7 @@ export class SmtpScope extends LitElement {
 
     .guide { background: var(--panel); padding: 12px var(--s4); line-height: 19px; overflow: auto; } .guide h2 { font-size: var(--t4); margin-bottom: var(--s2); } .guide p { margin-bottom: var(--s2); text-wrap: pretty; }
     .guide dl { display: grid; grid-template-columns: 40px 1fr; align-items: center; padding: 2px 0 var(--s2); }
-    .box { padding: var(--s4) var(--s5) var(--s5); display: grid; gap: var(--s3); } .box header { display: flex; justify-content: space-between; align-items: center; gap: var(--s4); }
+    .box { padding: var(--s4) var(--s5) var(--s5); display: grid; gap: var(--s3); } .box .head { display: flex; justify-content: space-between; align-items: center; gap: var(--s4); }
     .box h2 { font-size: var(--t4); } .box .close { width: 28px; height: 28px; display: grid; place-items: center; margin-right: -8px; }
     .box dl { display: grid; grid-template-columns: 132px 1fr; gap: 4px var(--s3); align-items: center; } .box .glyphs, .box .hues { border-top: 1px solid var(--rule); padding-top: var(--s3); }
     .box pre { font: var(--t2)/17px var(--wire); white-space: pre; overflow: auto; max-height: 60vh; background: var(--panel); padding: var(--s3); border-left: 2px solid var(--rule-strong); }

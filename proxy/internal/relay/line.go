@@ -87,7 +87,7 @@ func (l *line) pageGone() {
 		return
 	}
 	l.ended, l.gone = true, true
-	l.ring.drop()
+	l.ring.close()
 	if l.target != nil {
 		_ = l.target.SetReadDeadline(time.Unix(1, 0))
 		_ = l.target.SetWriteDeadline(time.Now().Add(l.relay.waits.flush))
@@ -432,9 +432,7 @@ func (l *line) up() {
 			return
 		}
 		if taken += n; taken >= Window/4 {
-			if !l.grant(taken) {
-				return
-			}
+			l.grant(taken)
 			taken = 0
 		}
 	}
@@ -443,8 +441,9 @@ func (l *line) up() {
 	}
 }
 
-// grant gives credit back to the page, unless it has sent all.
-func (l *line) grant(n int) bool {
+// grant gives credit back to the page, unless it has sent all. When the page has gone, there
+// may still be bytes of it to be written: up goes on.
+func (l *line) grant(n int) {
 	err := l.send(func(dst []byte) ([]byte, error) {
 		if l.half.ReceivedEOF() {
 			return nil, errNoNeed
@@ -453,9 +452,7 @@ func (l *line) grant(n int) bool {
 	})
 	if err != nil && err != errNoNeed && !errors.Is(err, tunnel.ErrOrder) {
 		l.pageGone()
-		return false
 	}
-	return true
 }
 
 var errNoNeed = errors.New("no need")

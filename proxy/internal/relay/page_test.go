@@ -180,6 +180,14 @@ func (p *page) write(b []byte, size func() int) (sent int) {
 	return sent
 }
 
+// quit makes write give up.
+func (p *page) quit() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	p.changed.Broadcast()
+}
+
 func whole() int { return tunnel.MaxData }
 
 // rest is what a page gets until the end.

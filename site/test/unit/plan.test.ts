@@ -17,7 +17,7 @@ test("the form as it is found makes a plan that practises", () => {
   assert.deepEqual(p.auth, { mechanism: "PLAIN", username: "ada", password: "engine" });
   assert.deepEqual(p.tls.ca, [CONFIG.practice!.ca]);
   assert.equal(p.security, "starttls");
-  assert.match(p.messages[0]!.data, /^Date: .*\nFrom: .*\n(.*\n)*Message-ID: <[^@>]+@example\.org>\n\n/);
+  assert.match(p.messages[0]!.data, /^Date: .*\r\nFrom: .*\r\n(.*\r\n)*Message-ID: <[^@>]+@example\.org>\r\n\r\n/);
 });
 
 test("security chooses the port; a typed port wins", () => {
