@@ -10,7 +10,7 @@ staticcheck = .cache/build/staticcheck -checks inherit,-ST1005
 packages = site/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test setup lint test-go test-wasm race test-site test-e2e fuzz bench clean tools
+.PHONY: help run build test setup lint test-go test-wasm race test-site test-e2e fuzz bench picture clean tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ fuzz: tools ## each fuzz target for FUZZTIME (20s)
 
 bench: tools ## Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+picture: ## the picture of the README, as the last "make test-e2e" saw the page
+	cp .cache/pictures/1440x900-light.png site/pictures/session.png
 
 clean: ## remove what was built; what .ci/setup fetched stays
 	rm -rf bin site/dist-test site/node_modules .cache/build .cache/compressed .cache/test

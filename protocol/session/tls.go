@@ -159,7 +159,7 @@ func explainCertificate(err error, leaf *x509.Certificate, name string, now time
 		if issued == "" {
 			issued = "no name at all"
 		}
-		return "wrong-name", fmt.Sprintf("The certificate is for %s, not for %s. Connect to a name that it covers, set tls.serverName, or have the server's certificate reissued.", issued, name)
+		return "wrong-name", fmt.Sprintf("The certificate is for %s, not for %s. Connect to a name that it covers, say which name to expect (tls.serverName in the plan), or have the server's certificate reissued.", issued, name)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		c := invalid.Cert
 		if now.Before(c.NotBefore) {
@@ -167,7 +167,7 @@ func explainCertificate(err error, leaf *x509.Certificate, name string, now time
 		}
 		return "expired", fmt.Sprintf("The certificate of %s expired on %s. Its owner must renew it.", smtp.Escape(c.Subject.String()), c.NotAfter.UTC().Format("2 January 2006 15:04 MST"))
 	case errors.As(err, &unknown):
-		return "untrusted", fmt.Sprintf("The certificate is signed by %q, which is not a trusted authority here. If it is your own authority, give its certificate in tls.ca; if it is a public one, the server may be sending an incomplete chain.", smtp.Escape(leaf.Issuer.String()))
+		return "untrusted", fmt.Sprintf("The certificate is signed by %q, which is not a trusted authority here. If it is your own authority, add its certificate to those that are trusted (tls.ca in the plan); if it is a public one, the server may be sending an incomplete chain.", smtp.Escape(leaf.Issuer.String()))
 	}
 	return "invalid", fmt.Sprintf("The certificate is not valid: %s.", smtp.Escape(err.Error()))
 }

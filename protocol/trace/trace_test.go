@@ -2,8 +2,10 @@ package trace_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -242,4 +244,21 @@ func FuzzDecode(f *testing.F) {
 		_, err = json.Marshal(tr)
 		require.NoError(t, err)
 	})
+}
+
+// The page writes traces too. This one was saved by it, secrets masked.
+func TestTraceSavedByThePage(t *testing.T) {
+	b, err := os.ReadFile("testdata/saved-by-the-page.json")
+	require.NoError(t, err)
+	tr, err := trace.Decode(b)
+	require.NoError(t, err)
+	assert.Equal(t, trace.Partial, tr.Result.Outcome)
+	assert.NotZero(t, tr.Streams[trace.WireIn].Len())
+	again, err := json.Marshal(tr)
+	require.NoError(t, err)
+	assert.JSONEq(t, string(b), string(again), "both sides write the same")
+	redacted, err := json.Marshal(tr.Redact())
+	require.NoError(t, err)
+	assert.JSONEq(t, string(b), string(redacted), "the page has masked every secret")
+	assert.NotContains(t, string(b), base64.StdEncoding.EncodeToString([]byte("\x00ada\x00engine")))
 }

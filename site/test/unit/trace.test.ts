@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { decode, TraceError } from "../../src/codec.ts";
 import { progress, Stream, TraceStore, type TraceEvent } from "../../src/trace.ts";
@@ -122,4 +123,9 @@ test("progress counts as the engine does", () => {
   assert.deepEqual(progress(accepted()), { phase: "quit", roundTrips: accepted().result!.roundTrips });
   assert.deepEqual(progress(refused()), { phase: "connect", roundTrips: 0 });
   assert.equal(progress(long(10)).phase, "rcpt");
+});
+
+test("a trace that protocol/trace reads too is read and written alike", () => {
+  const saved = readFileSync("protocol/trace/testdata/saved-by-the-page.json", "utf8");
+  assert.deepEqual(JSON.parse(JSON.stringify(decode(saved))), JSON.parse(saved));
 });
