@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 )
 
 // chasquidHook is run before a message is accepted. chasquid has no setting that forbids delivery to other servers, so
 // everything that would need one is refused here (20 is chasquid's "permanent error"). startChasquid takes
-// the port of outgoing connections away as well.
+// the port of outgoing connections away as well. What the hook prints becomes a header field: it keeps the order of arrival,
+// which delivery does not.
 const chasquidHook = `#!/bin/sh
 for address in $MAIL_FROM $RCPT_TO; do
 	case "$address" in
@@ -18,14 +20,15 @@ for address in $MAIL_FROM $RCPT_TO; do
 	*) echo "5.7.1 no mail leaves this test server"; exit 20 ;;
 	esac
 done
+echo "X-Accepted: $(date +%s%N)"
 `
 
-// chasquidDeliver writes one message into a maildir. The time in nanoseconds keeps the order of arrival.
+// chasquidDeliver writes one message into a maildir.
 const chasquidDeliver = `set -eu
-name=$(date +%s%N).$$
 mkdir -p "$0/tmp" "$0/new"
-cat >"$0/tmp/$name"
-mv "$0/tmp/$name" "$0/new/$name"
+file=$(mktemp -p "$0/tmp")
+cat >"$file"
+mv "$file" "$0/new"
 `
 
 // startChasquid starts chasquid without a port for mail from other servers: there it asks the DNS for the SPF policy of every
@@ -77,9 +80,10 @@ mail_log_path: "<stderr>"
 		return ports{}, nil, err
 	}
 	return at, &spooled{
-		process: p,
-		maildir: ws.path("mail", "grace"),
-		queue:   []string{ws.path("data", "queue")},
-		trace:   []string{"Received"},
+		process:  p,
+		maildir:  ws.path("mail", "grace"),
+		queue:    []string{ws.path("data", "queue")},
+		trace:    []string{"X-Accepted", "Received"},
+		accepted: regexp.MustCompile(`^X-Accepted: (\d+)`),
 	}, nil
 }

@@ -2,7 +2,6 @@ package realservers
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +21,9 @@ type spooled struct {
 	queue   []string // folders that hold accepted mail until it is delivered, in the order in which mail passes through
 	failed  string   // the folder of the queue in which undeliverable mail waits; "" for none
 	trace   []string // names of the fields that delivery puts on top, in order
+	// accepted finds in those fields what sorts messages in the order in which they were accepted. Delivery may overtake. nil:
+	// the names of the files do.
+	accepted *regexp.Regexp
 }
 
 func (s *spooled) messages(ctx context.Context) ([][]byte, error) {
@@ -46,17 +48,46 @@ func (s *spooled) messages(ctx context.Context) ([][]byte, error) {
 			return nil, fmt.Errorf("%w: %s was not yet delivered", ctx.Err(), waiting)
 		}
 	}
-	stored, err := readMaildir(s.maildir)
-	if err != nil {
+	return s.read()
+}
+
+// read returns what is in the maildir. One that does not exist yet is empty.
+func (s *spooled) read() ([][]byte, error) {
+	dir := filepath.Join(s.maildir, "new")
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	messages := make([][]byte, len(stored))
-	for i, b := range stored {
-		if messages[i], err = stripTrace(toCRLF(b), s.trace); err != nil {
-			return nil, fmt.Errorf("message %d: %w", i, err)
+	type message struct {
+		order string
+		text  []byte
+	}
+	stored := make([]message, len(entries))
+	for i, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		b = toCRLF(b)
+		text, err := stripTrace(b, s.trace)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Name(), err)
+		}
+		stored[i] = message{e.Name(), text}
+		if s.accepted != nil {
+			match := s.accepted.FindSubmatch(b[:len(b)-len(text)])
+			if match == nil {
+				return nil, fmt.Errorf("%s: the trace fields do not tell when the message was accepted: %q", e.Name(), b[:len(b)-len(text)])
+			}
+			stored[i].order = string(match[1])
 		}
 	}
-	return messages, nil
+	slices.SortFunc(stored, func(a, b message) int { return strings.Compare(a.order, b.order) })
+	texts := make([][]byte, len(stored))
+	for i, m := range stored {
+		texts[i] = m.text
+	}
+	return texts, nil
 }
 
 // waiting returns the path of one queued message, "" when there is none.
@@ -81,33 +112,6 @@ func (s *spooled) waiting() (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// maildirMicros finds seconds and microseconds in the name that Postfix gives to a message in a maildir.
-var maildirMicros = regexp.MustCompile(`^(\d+)\.V.*M(\d+)\.`)
-
-// readMaildir returns the new messages of a maildir, oldest first. A maildir that does not exist yet is empty.
-func readMaildir(dir string) ([][]byte, error) {
-	dir = filepath.Join(dir, "new")
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	order := func(e fs.DirEntry) string {
-		if m := maildirMicros.FindStringSubmatch(e.Name()); m != nil {
-			micros := m[2]
-			return m[1] + "." + strings.Repeat("0", max(0, 6-len(micros))) + micros
-		}
-		return e.Name()
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(order(a), order(b)) })
-	messages := make([][]byte, len(entries))
-	for i, e := range entries {
-		if messages[i], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
-			return nil, err
-		}
-	}
-	return messages, nil
 }
 
 // toCRLF undoes the line ends of a Unix mailbox. A server that kept CRLF is left as it is.

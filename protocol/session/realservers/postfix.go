@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,9 @@ const (
 	postfixGroup    = "uucp"   // setgid_group
 	postfixDelivery = "nobody" // owns the mailboxes; default_privs
 )
+
+// postfixLifetime is far longer than any test, in seconds.
+const postfixLifetime = "3600"
 
 // Delivery to a mailbox is the only way out: default, relay and local transports answer "error", and master.cf has no
 // service that could open a connection. The header settings keep messages as they came: by default Postfix rewrites the
@@ -57,6 +61,7 @@ virtual_gid_maps = static:{{.DeliveryGID}}
 virtual_minimum_uid = 1
 virtual_mailbox_limit = 0
 message_size_limit = {{.MaxMessageSize}}
+enable_long_queue_ids = yes
 default_transport = error:5.7.1 no mail leaves this test server
 relay_transport = $default_transport
 local_transport = $default_transport
@@ -208,7 +213,8 @@ func startPostfix(ctx context.Context, ws *workspace) (ports, backend, error) {
 		}
 	}
 
-	cmd := exec.Command(filepath.Join(root, master), "-d", "-c", ws.path("etc"))
+	// The kernel forgets to end it with this process when it changes users, so it is told to end by itself some day.
+	cmd := exec.Command(filepath.Join(root, master), "-d", "-c", ws.path("etc"), "-e", postfixLifetime)
 	cmd.Env = append(os.Environ(), env...)
 	p, err := ws.startProcess(cmd, ws.path("mail.log"))
 	if err != nil {
@@ -221,6 +227,8 @@ func startPostfix(ctx context.Context, ws *workspace) (ports, backend, error) {
 		queue:  []string{ws.path("spool", "incoming"), ws.path("spool", "active"), ws.path("spool", "deferred")},
 		failed: ws.path("spool", "deferred"),
 		trace:  []string{"Return-Path", "X-Original-To", "Delivered-To", "Received"},
+		// A long queue ID begins with the time, in digits that sort as text.
+		accepted: regexp.MustCompile(`\bid ([0-9A-Za-z]+)\b`),
 	}, nil
 }
 

@@ -12,8 +12,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -73,7 +75,7 @@ type ports struct{ smtp, submission, submissions int }
 
 // backend is what differs between the servers once they run.
 type backend interface {
-	// messages waits until all accepted mail has been delivered, then returns it, oldest first.
+	// messages waits until all accepted mail has been delivered, then returns it in the order of acceptance.
 	messages(ctx context.Context) ([][]byte, error)
 	log() string
 	// exited is closed when the server's program ends; nil where the server is part of this process.
@@ -142,7 +144,7 @@ func (start startFunc) in(ctx context.Context, kind Kind) (*Server, error) {
 	return s, nil
 }
 
-// Messages returns what the mailbox of Recipient holds, oldest first, each as it was sent: line ends are CRLF and the
+// Messages returns what the mailbox of Recipient holds, in the order in which it was accepted, each as it was sent: line ends are CRLF and the
 // trace fields that the server put on top (RFC 5321, 4.4) are taken off. It first waits until every message that the server
 // has accepted is delivered, so a message whose final dot was answered with 250 is always there.
 func (s *Server) Messages(ctx context.Context) ([][]byte, error) {
@@ -156,10 +158,25 @@ func (s *Server) Messages(ctx context.Context) ([][]byte, error) {
 // Log returns the last lines of the server's log.
 func (s *Server) Log() string { return s.backend.log() }
 
-// Stop ends the server and removes its files. Further calls return what the first returned.
+// Stop ends the server and removes its files. When it returns, the ports are closed. Further calls return what the first
+// returned.
 func (s *Server) Stop() error {
-	s.stopped.Do(func() { s.stopErr = errors.Join(s.backend.stop(), s.remove()) })
+	s.stopped.Do(func() { s.stopErr = errors.Join(s.backend.stop(), s.waitClosed(), s.remove()) })
 	return s.stopErr
+}
+
+// waitClosed waits until nothing listens on the ports: children of a server die a moment after it.
+func (s *Server) waitClosed() error {
+	return poll(stopTimeout, func() (bool, error) {
+		for _, port := range []int{s.SMTPPort, s.SubmissionPort, s.SubmissionsPort} {
+			l, err := net.Listen("tcp", net.JoinHostPort(s.Host, strconv.Itoa(port)))
+			if err != nil {
+				return false, fmt.Errorf("after the stop of %s: %w", s.Kind, err)
+			}
+			l.Close()
+		}
+		return true, nil
+	})
 }
 
 // TB is the part of testing.TB that ForTest uses.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,6 +100,7 @@ func messages(t *testing.T, s *realservers.Server) []string {
 func TestServersStoreWhatTheyAccept(t *testing.T) {
 	for _, kind := range realservers.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s := realservers.ForTest(t, kind)
 			assert.Empty(t, messages(t, s))
 			var sent []string
@@ -137,9 +139,10 @@ func TestServersStoreWhatTheyAccept(t *testing.T) {
 }
 
 func TestServersTakeLargeMessages(t *testing.T) {
-	large := plain + strings.Repeat(strings.Repeat("0123456789", 7)+"\r\n", 25<<20/72)
+	large := plain + strings.Repeat(strings.Repeat("0123456789", 50)+"\r\n", 25<<20/502)
 	for _, kind := range realservers.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s := realservers.ForTest(t, kind)
 			c := dial(t, s, s.SubmissionsPort, "tls")
 			require.NoError(t, c.Auth(sasl.NewPlainClient("", s.Username, s.Password)))
@@ -151,9 +154,29 @@ func TestServersTakeLargeMessages(t *testing.T) {
 	}
 }
 
+func TestMessagesComeInTheOrderOfAcceptance(t *testing.T) {
+	for _, kind := range realservers.Kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			s := realservers.ForTest(t, kind)
+			var sent []string
+			for i := range 10 {
+				// The first are large, so that delivery of the later ones may overtake.
+				message := plain + strings.Repeat(strings.Repeat("x", 500)+"\r\n", (10-i)*200) + strconv.Itoa(i) + "\r\n"
+				c := dial(t, s, s.SubmissionsPort, "tls")
+				require.NoError(t, c.Auth(sasl.NewPlainClient("", s.Username, s.Password)))
+				send(t, c, message)
+				sent = append(sent, message)
+			}
+			assert.True(t, slices.Equal(sent, messages(t, s)))
+		})
+	}
+}
+
 func TestServersRefuse(t *testing.T) {
 	for _, kind := range realservers.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s := realservers.ForTest(t, kind)
 			permanent := func(err error, what string) {
 				t.Helper()
@@ -197,6 +220,7 @@ func TestServersRefuse(t *testing.T) {
 func TestStopEndsTheServer(t *testing.T) {
 	for _, kind := range realservers.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			s := realservers.ForTest(t, kind)
 			require.NoError(t, s.Stop())
 			for _, port := range []int{s.SubmissionPort, s.SubmissionsPort} {

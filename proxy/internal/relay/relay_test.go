@@ -448,6 +448,41 @@ func TestWhatAPageLeavesBehindArrives(t *testing.T) {
 	}
 }
 
+// The credit that can no longer be granted must not stop the writing.
+func TestAWindowLeftBehindArrives(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	r, url := start(t, Config{Dial: func(context.Context, tunnel.Open, func(tunnel.Status)) (net.Conn, error) { return near, nil }})
+	p := connect(t, url)
+	p.open("mx.example.net", 25, 1000)
+	frame := append([]byte{byte(tunnel.TypeData)}, make([]byte, Window/4)...)
+	require.NoError(t, p.raw(frame))
+	require.Eventually(t, func() bool { return r.held() == Window/4 }, patience, time.Millisecond)
+	first := make([]byte, len(line{}.head)) // which arrives on its own: then a quarter of the window is under way
+	_, err := io.ReadFull(far, first)
+	require.NoError(t, err)
+	for range 3 {
+		require.NoError(t, p.raw(frame))
+	}
+	require.NoError(t, p.ws.Close(websocket.StatusNormalClosure, ""))
+	require.Eventually(t, r.abandoned, patience, time.Millisecond)
+	n, err := io.Copy(io.Discard, far)
+	require.NoError(t, err)
+	assert.Equal(t, Window, len(first)+int(n))
+}
+
+// held is how much the ring of the only line holds.
+func (r *Relay) held() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for l := range r.lines {
+		l.ring.mu.Lock()
+		defer l.ring.mu.Unlock()
+		return l.ring.used
+	}
+	return -1
+}
+
 // abandoned tells whether the relay has noticed that the page of its one line has gone.
 func (r *Relay) abandoned() bool {
 	r.mu.Lock()
@@ -975,8 +1010,10 @@ func TestLastWordsWaitForASlowPage(t *testing.T) {
 
 func TestNothingIsLeftRunning(t *testing.T) {
 	host, port := target(t, echo)
-	r, url := start(t, Config{Idle: 300 * time.Millisecond}, func(r *Relay) { r.waits.open = 300 * time.Millisecond })
-	connect(t, url).drain(false) // what net/http and the test start once
+	r, url := start(t, Config{Idle: 300 * time.Millisecond})
+	warm := connect(t, url) // what net/http and the test start once
+	warm.ask("127.0.0.1", 1, 100)
+	warm.drain(false)
 	before := runtime.NumGoroutine()
 	var all sync.WaitGroup
 	for i := range 60 {
