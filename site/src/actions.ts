@@ -5,7 +5,6 @@ import type { Form } from "./plan.ts";
 
 export type Action =
   | { do: "run" | "step" | "pause" | "reset" | "stop" | "retry" | "theme" | "plan" | "sheet" | "end" | "help" | "open" | "stored" }
-  | { do: "send"; text: string }
   | { do: "save"; format: "json" | "text" }
   | { do: "secrets"; include: boolean }
   | { do: "show"; what: "ladder" | "transcript" }

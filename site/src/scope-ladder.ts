@@ -99,9 +99,11 @@ export class ScopeLadder extends LitElement {
 
   protected override willUpdate(changed: PropertyValues<this>): void {
     const before = changed.get("view") as View | undefined;
-    if (changed.has("open") || changed.has("revealed") || before?.rows !== this.view.rows) this.#layout = undefined;
-    if (before?.trace !== this.view.trace) this.#follow = true;
-    this.#grew ||= !!this.view.trace && (before?.upto !== this.view.upto || before?.pending !== this.view.pending);
+    if (changed.has("open") || changed.has("revealed") || this.#layout?.rows !== this.view.rows) this.#layout = undefined;
+    if (changed.has("view")) {
+      if (before?.trace !== this.view.trace) this.#follow = true;
+      this.#grew ||= !!this.view.trace && (before?.upto !== this.view.upto || before?.pending !== this.view.pending);
+    }
     this.#measure ??= this.#measureText();
     this.#layout ??= new Layout(this.view.rows, this.#columns, this.#measure, this.open, this.revealed);
     this.#layout.update();
@@ -333,7 +335,7 @@ export class ScopeLadder extends LitElement {
     switch (p.type) {
       case "keywords":
         return html`<ul class="kw" ${box({ height: p.rows * 16 + 2 })}>${p.items.map((k) => html`
-          <li class=${k.change}><span class="k">${k.text}</span>${k.remark ? html`<em>${k.remark}</em>` : nothing}<small>${keywordEntry(k.rfc)?.section.replace(/,.*/, "") ?? ""}</small></li>`)}</ul>`;
+          <li class=${k.change}><span class="k">${k.text}</span>${k.remark ? html`<em>${k.remark}</em>` : nothing}<small>${k.change === "gone" ? "" : (keywordEntry(k.rfc)?.section.replace(/,.*/, "") ?? "")}</small></li>`)}</ul>`;
       case "lines":
         return html`<pre class=${p.tone}>${p.lines.join("\n")}</pre>`;
       case "facts":

@@ -51,14 +51,17 @@ export class ScopePending extends LitElement {
     }
   }
 
+  /** What the user wrote instead; undefined when it is what is pending anyway. */
+  get edited(): string | undefined {
+    return this.text === this.pending.text || this.#tooLong() ? undefined : this.text;
+  }
+
   #hidden(): boolean {
     return !this.shown && this.pending.secret.length > 0 && this.text === this.pending.text;
   }
 
   #send(): void {
-    // What was not changed is sent as it is; the engine has it in full.
-    if (this.text === this.pending.text || this.#tooLong()) act(this, { do: "step" });
-    else act(this, { do: "send", text: this.text });
+    act(this, { do: "step" });
   }
 
   #tooLong(): boolean {

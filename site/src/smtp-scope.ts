@@ -37,7 +37,7 @@ const BASE = new URL("..", import.meta.url);
 const WIDE = 1100, PHONE = 700;
 
 /** From so many events on, what stands around the ladder is drawn at most once in so many milliseconds. */
-const BUSY = 500, PAUSE = 150;
+const BUSY = 500, PAUSE = 250;
 
 /** How long a session that was cancelled may take to say so. */
 const GRACE = 1500;
@@ -134,6 +134,11 @@ export class SmtpScope extends LitElement {
   /** The trace that is shown; undefined before the first run. */
   get trace(): TraceStore | undefined {
     return this.#replay ?? this.#engine.trace;
+  }
+
+  /** Shows a saved trace: what JSON.parse makes of one. */
+  set trace(saved: unknown) {
+    void this.#openText(JSON.stringify(saved), "the trace");
   }
 
   /** idle, loading, running, paused, done or crashed. */
@@ -299,7 +304,7 @@ export class SmtpScope extends LitElement {
     this.#replay = undefined;
     this.#fresh();
     this.#running = this.#engine.run(this.#plan(step), this.#tunnel.href);
-    void this.#detail();
+    this.#fetchDetail();
     return this.#running;
   }
 
@@ -311,14 +316,21 @@ export class SmtpScope extends LitElement {
       await d.loadBook();
       this.requestUpdate();
       return d;
+    }).catch((e: unknown) => {
+      this.#details = undefined; // the next try starts anew
+      throw new Error(`Part of this page could not be loaded: ${message(e)}`);
     }));
+  }
+
+  #fetchDetail(): void {
+    this.#detail().catch((e: unknown) => this.#fail(message(e)));
   }
 
   /** The user is about to press Run. */
   #intent(): void {
     if (!this.#config) return;
     this.#engine.warmUp();
-    void this.#detail();
+    this.#fetchDetail();
   }
 
   /** Forgets what belongs to one trace. */
@@ -336,6 +348,7 @@ export class SmtpScope extends LitElement {
     if (state !== this.#state) {
       this.#state = state;
       this.#tell("scope-state", { state });
+      if (state === "paused") this.#said = `Paused. ${this.#engine.pending?.verb ?? ""} is next.`;
       if (state === "done" || state === "crashed") this.#over(state);
     }
     if (this.#frame) return;
@@ -446,13 +459,12 @@ export class SmtpScope extends LitElement {
 
   #acted(a: Action): void {
     switch (a.do) {
-      case "run": void this.run().catch(() => {}); break;
-      case "step": void this.step(); break;
+      case "run": this.#sendEdited(); void this.run().catch(() => {}); break;
+      case "step": this.#sendEdited() || void this.step(); break;
       case "pause": this.#engine.state === "paused" ? this.#engine.resume() : this.#engine.pause(); break;
       case "reset": void this.reset(); break;
       case "stop": this.#engine.cancel(); break;
       case "retry": void this.#configure(); break;
-      case "send": this.send(a.text); break;
       case "save": void this.#save(a.format); break;
       case "secrets": this.#secrets = a.include; break;
       case "show": this.#show = a.what; break;
@@ -468,6 +480,14 @@ export class SmtpScope extends LitElement {
       case "cursor": this.#moveCursor(a.upto); break;
     }
     this.requestUpdate();
+  }
+
+  /** Sends what the user wrote in place of what is pending, if anything; what was not changed the engine has in full. */
+  #sendEdited(): boolean {
+    const text = this.renderRoot.querySelector<Element & { edited?: string }>("scope-pending")?.edited;
+    if (this.#engine.state !== "paused" || text === undefined) return false;
+    this.send(text);
+    return true;
   }
 
   #pick(key: string): void {
@@ -666,7 +686,7 @@ export class SmtpScope extends LitElement {
     const t = target(this.#form, this.#config), phone = this.width === "phone" || this.view === "compact";
     const client = v.trace?.host("client") ?? "this page", address = d?.address ?? (v.trace ? "" : t.host ? `port ${t.port}` : "");
     return html`<div class="lanes">
-      ${phone ? html`<span class="col t">ms</span><span class="col rt">RT</span>` : html`<span class="col n">row</span><span class="col t">ms</span><span class="col rt">RT</span>`}
+      <span class="col n">row</span><span class="col t">ms</span><span class="col rt">RT</span>
       <div class="host a"><b>${client === "this client" ? "this page" : client}</b>${phone ? nothing : html`<span>${d?.local ? `proxy ${d.local}` : ""}</span>`}</div>
       ${this.width === "phone" ? nothing : html`<span class="seg" role="radiogroup" aria-label="show as">${(["ladder", "transcript"] as const).map((what) => html`
         <label><input type="radio" name="show" .checked=${what === this.#show} @change=${() => this.#acted({ do: "show", what })}><span data-text=${cap(what)}>${cap(what)}</span></label>`)}</span>`}

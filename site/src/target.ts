@@ -2,7 +2,7 @@
 // narrow page.
 
 import { html, nothing, type TemplateResult } from "lit";
-import { edit } from "./actions.ts";
+import { act, edit } from "./actions.ts";
 import { hostPort, target, type Config, type Form, type RunMode, type Security } from "./plan.ts";
 
 export interface TargetProps {
@@ -29,7 +29,8 @@ export function addressControl(host: EventTarget, p: TargetProps): TemplateResul
   return html`<input class="addr" aria-label="host and port" spellcheck="false" autocapitalize="none" autocomplete="off" inputmode="url"
     placeholder="mx.example.net:25" .value=${practice ? (t.host ? hostPort(t.host, t.port) : "") : p.form.address} ?readonly=${practice || p.locked}
     aria-invalid=${p.problem ? "true" : nothing} title=${p.problem ?? (practice ? "the practice server of this page" : nothing)}
-    @input=${(e: InputEvent) => edit(host, { address: (e.target as HTMLInputElement).value })}>`;
+    @input=${(e: InputEvent) => edit(host, { address: (e.target as HTMLInputElement).value })}
+    @keydown=${(e: KeyboardEvent) => e.key === "Enter" && !p.locked && act(host, { do: "run" })}>`;
 }
 
 export function securityControl(host: EventTarget, p: TargetProps): TemplateResult {
