@@ -533,8 +533,16 @@ func (l *line) allowance(wait func()) int {
 
 // targetEnded tells the page that all has been sent, and gives it a while to end its side.
 func (l *line) targetEnded() {
-	if l.send(l.half.AppendEOF) != nil {
-		l.pageGone()
+	err := l.send(func(dst []byte) ([]byte, error) {
+		if l.ended { // by the end itself, which is about to be told: an EOF before it would hide it
+			return nil, errNoNeed
+		}
+		return l.half.AppendEOF(dst)
+	})
+	if err != nil {
+		if err != errNoNeed {
+			l.pageGone()
+		}
 		return
 	}
 	l.touch()

@@ -816,6 +816,23 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// A target that closes when the end of the tunnel reaches it must not get in first:
+// its EOF would hide the ERROR that says why.
+func TestNothingHidesTheShutdown(t *testing.T) {
+	host, port := target(t, echo)
+	for range 100 {
+		r, url := start(t, Config{})
+		p := connect(t, url)
+		p.open(host, port, 100)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		go func() { _ = r.Shutdown(ctx) }()
+		end := p.drain(false)
+		require.NotNil(t, end.err)
+		require.False(t, end.eof, "EOF before the ERROR")
+	}
+}
+
 func TestHTTPRefusals(t *testing.T) {
 	log := &records{}
 	_, checked := start(t, Config{
