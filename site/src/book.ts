@@ -12,8 +12,9 @@ export interface Entry {
 
 let book: Record<string, Entry> = {};
 
-export async function loadBook(): Promise<void> {
-  book = (await import("virtual:book")).default;
+/** Opens the book; done by detail.ts before there is anything to look up. */
+export function openBook(entries: Record<string, Entry>): void {
+  book = entries;
 }
 
 export function look(...ids: (string | undefined)[]): Entry | undefined {

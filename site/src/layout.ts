@@ -183,7 +183,7 @@ export class Layout {
         this.#openHandshake(b, row);
         return;
       case "record":
-        b.hex(row, this.#hex(e.at!, []), keyOf({ row: row.i }));
+        b.hex(this.#hex(e.at!, []), keyOf({ row: row.i }));
         return;
       case "reply": {
         const d = (e as EventOfKind<"smtp", "reply">).data;
@@ -200,7 +200,7 @@ export class Layout {
     if (!e.at) return;
     const carriers = rows.carriers(row), secret = this.revealed.has(row.e) ? [] : (e.secret ?? []);
     for (const n of carriers) this.#record(b, row, n);
-    if (carriers.length === 0) b.hex(row, this.#hex(e.at, secret), keyOf({ row: row.i }));
+    if (carriers.length === 0) b.hex(this.#hex(e.at, secret), keyOf({ row: row.i }));
   }
 
   #openHandshake(b: Builder, row: Row): void {
@@ -227,7 +227,7 @@ export class Layout {
       par: [d.plain ? "" : d.type.replaceAll("_", " "), sums ? `${format.number(len)} = 5+${format.number(plain)}+${sealed} bytes` : format.bytes(len)].filter(Boolean).join(", "),
       bar: d.plain ? { head: 5 * (d.count ?? 1), plain, sealed: sealed * (d.count ?? 1) } : undefined,
     });
-    if (open) b.hex(row, this.#hex(e.at!, []), key);
+    if (open) b.hex(this.#hex(e.at!, []), key);
   }
 
   #hex(at: Range, secret: readonly Span[]): { lines: HexLine[]; per: number; rest: string } {
@@ -275,7 +275,7 @@ class Builder {
     if (lines.length > 0) this.add({ type: "facts", key: `f${row.i}-${this.parts.length}`, level: 2, h: lines.length * 16 + 6, facts: lines, tone });
   }
 
-  hex(_: Row, hex: { lines: HexLine[]; per: number; rest: string }, key: string): void {
+  hex(hex: { lines: HexLine[]; per: number; rest: string }, key: string): void {
     const n = hex.lines.length + (hex.rest ? 1 : 0);
     if (n > 0) this.add({ type: "hex", key: `h${key}`, level: 3, h: n * 15 + 6, ...hex });
   }

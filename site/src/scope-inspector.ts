@@ -250,9 +250,10 @@ export class ScopeInspector extends LitElement {
       ${this.#on("bytes") ? this.#dump(e.data.count ? `${format.number(e.data.count)} records` : "As it crossed the link", format.bytes(e.at!.len) + plain, d, { tone: "tls" }) : nothing}</div></div>`;
   }
 
-  #fields(e: TraceEvent, d: Dump, secret: readonly [number, number][]): TemplateResult {
+  #fields(e: TraceEvent, d: Dump, secret: readonly [number, number][]): TemplateResult | typeof nothing {
     const visible = d.fields.map((f, i) => [f, i] as const).filter(([f]) => f.name !== "delimiter");
     const hot = d.fields[this.hot], entry = hot && look(hot.book);
+    if (visible.length === 0) return nothing;
     return html`
       <table class="fields" tabindex="0" aria-label="fields" @keydown=${(k: KeyboardEvent) => this.#fieldKey(k, visible.map(([, i]) => i))} @pointerleave=${() => (this.hot = this.#pinned)}>
         <tbody>${visible.map(([f, i]) => html`

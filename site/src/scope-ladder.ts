@@ -456,14 +456,10 @@ export class ScopeLadder extends LitElement {
       if (y > to) break;
       const name = r.count === 1 ? (r.n < 1000 ? String(r.n) : "") : r.n < 9 ? `${r.n}–${r.n + r.count - 1}` : `${r.n}+`;
       out.push(svg`<rect class="rt ${r.n % 2 ? "odd" : ""}" x=${x} y=${y} width=${x2 - x} height=${y2 - y}/>`);
-      const middle = r.last === r.first + 1 && !this.open.has(`r${r.first}`) ? (layout.y[r.first]! + this.#arrowOf(r.first) + layout.y[r.last]! + this.#arrowOf(r.last)) / 2 + 4 : y + this.#textAt();
+      const middle = r.last === r.first + 1 && !this.open.has(`r${r.first}`) ? (layout.y[r.first]! + layout.y[r.last]!) / 2 + this.#textAt() : y + this.#textAt();
       out.push(svg`<text class="rt-n ${r.to === undefined ? "todo" : ""}" x=${(x + x2) / 2} y=${middle}>${name}</text>`);
     }
     return out;
-  }
-
-  #arrowOf(_: number): number {
-    return this.#columns.compact ? 13 : 10;
   }
 
   static override styles = [shared, css`

@@ -312,8 +312,7 @@ export class SmtpScope extends LitElement {
 
   /** What looks into a session, and the book: fetched once. */
   #detail(): Promise<typeof import("./detail.ts")> {
-    return (this.#details ??= import("./detail.ts").then(async (d) => {
-      await d.loadBook();
+    return (this.#details ??= import("./detail.ts").then((d) => {
       this.requestUpdate();
       return d;
     }).catch((e: unknown) => {
@@ -608,7 +607,7 @@ export class SmtpScope extends LitElement {
   protected override willUpdate(changed: PropertyValues<this>): void {
     super.willUpdate(changed);
     if (this.#picked || !this.#engine.busy) return;
-    const last = this.#visible().list.findLast((r) => r.layer === "smtp" || r.layer === "tls");
+    const last = this.#visible().list.findLast((r) => r.layer !== "app");
     if (last) this.#selected = `r${last.i}`;
   }
 

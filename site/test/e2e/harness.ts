@@ -19,6 +19,29 @@ function start(program: string, args: string[]): ChildProcess {
   return spawn(path, args, { cwd: root, stdio: ["pipe", "pipe", "pipe"] });
 }
 
+const cleanups = new WeakMap<TestContext, (() => unknown)[]>();
+
+/** Does something after the test; what was begun last is ended first, so that no page outlives its program. */
+export function after(t: TestContext, end: () => unknown): void {
+  let stack = cleanups.get(t);
+  if (!stack) {
+    const all: (() => unknown)[] = [];
+    cleanups.set(t, (stack = all));
+    t.after(async () => {
+      const errors: unknown[] = [];
+      for (const f of all.reverse()) {
+        try {
+          await f();
+        } catch (e) {
+          errors.push(e);
+        }
+      }
+      if (errors.length) throw errors[0];
+    });
+  }
+  stack.push(end);
+}
+
 /** Fails when a promise is not kept in time, instead of waiting for ever. */
 export async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
@@ -54,7 +77,7 @@ export async function startProgram(t: TestContext, ...args: string[]): Promise<P
     if (child.exitCode === null && child.signalCode === null) child.kill(signal);
     return (await within(WAIT, "smtpscope stops", exit))[0] as number | null;
   };
-  t.after(() => stop("SIGKILL"));
+  after(t, () => stop("SIGKILL"));
   return { url, log: () => log, stop };
 }
 
@@ -83,7 +106,7 @@ export async function startMailServers(t: TestContext, ...names: string[]): Prom
   child.stderr!.on("data", (b: Buffer) => (log += b));
   const lines = new Lines(createInterface(child.stdout!));
   const exit = once(child, "exit");
-  t.after(async () => {
+  after(t, async () => {
     child.stdin!.end();
     await within(WAIT, "the mail servers stop", exit);
   });
@@ -170,7 +193,7 @@ export async function openPage(t: TestContext, url: string, o: PageOptions = {})
     if (m.type() === "error" && !o.expectedErrors?.test(m.text())) errors.push(m.text());
   });
   page.on("pageerror", (e) => errors.push(String(e)));
-  t.after(async () => {
+  after(t, async () => {
     await context.close();
     if (errors.length) throw new Error(`the console shows errors:\n${errors.join("\n")}`);
   });
@@ -181,6 +204,6 @@ export async function openPage(t: TestContext, url: string, o: PageOptions = {})
 /** A folder that is gone after the test. */
 export function scratch(t: TestContext): string {
   const dir = mkdtempSync(join(tmpdir(), "smtpscope-e2e-"));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+  after(t, () => rmSync(dir, { recursive: true, force: true }));
   return dir;
 }

@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { after, test, type TestContext } from "node:test";
-import { closeBrowser, openPage, scratch, startProgram } from "./harness.ts";
+import { after as endAfter, closeBrowser, openPage, scratch, startProgram } from "./harness.ts";
 import { Scope } from "./scope.ts";
 
 after(closeBrowser);
@@ -27,7 +27,7 @@ async function listen(t: TestContext, serve: (s: Socket) => void): Promise<numbe
     serve(s);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
+  endAfter(t, () => {
     for (const s of sockets) s.destroy();
     server.close();
   });
