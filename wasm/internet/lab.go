@@ -107,6 +107,9 @@ func (l *Lab) build() error {
 		if l.Host(b.A) == nil || l.Host(b.B) == nil || b.A == b.B {
 			return fmt.Errorf("links: %q and %q are not two hosts of this lab", b.A, b.B)
 		}
+		if _, twice := links[[2]string{b.A, b.B}]; twice {
+			return fmt.Errorf("links: two for %q and %q", b.A, b.B)
+		}
 		links[[2]string{b.A, b.B}], links[[2]string{b.B, b.A}] = b.Link, b.Link
 	}
 	for i, a := range l.hosts {

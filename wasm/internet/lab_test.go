@@ -267,6 +267,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"bad link", "client to mx: link.loss: 1.5 is not between 0 and 1", func(c *Config) { c.Link.Loss = 1.5 }},
 		{"one bad link", `mx to dns: link.delay: "fast" is not a duration`, func(c *Config) { c.Links = []Between{{"dns", "mx", Link{Delay: "fast"}}} }},
 		{"link to nobody", `links: "dns" and "moon" are not two hosts`, func(c *Config) { c.Links = []Between{{"dns", "moon", Link{}}} }},
+		{"two links", `links: two for "mx" and "dns"`, func(c *Config) { c.Links = []Between{{"dns", "mx", Link{}}, {"mx", "dns", Link{}}} }},
 		{"bad zone", `hosts: dns: zone[0].value: "mx" is not an IPv4 address`, func(c *Config) { c.Hosts[2].Zone = []Record{{Name: "a.example", Type: "A", Value: "mx"}} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
