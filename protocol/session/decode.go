@@ -60,12 +60,18 @@ func decode(path string, raw json.RawMessage, v reflect.Value) error {
 			return wrong("true or false")
 		}
 		v.SetBool(*b)
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		var n *int64
 		if err := json.Unmarshal(raw, &n); err != nil || n == nil {
 			return wrong("a whole number")
 		}
 		v.SetInt(*n)
+	case reflect.Float64:
+		var n *float64
+		if err := json.Unmarshal(raw, &n); err != nil || n == nil {
+			return wrong("a number")
+		}
+		v.SetFloat(*n)
 	default:
 		panic("session: decode does not know " + v.Type().String())
 	}

@@ -23,12 +23,16 @@ type Plan struct {
 	Messages []Message `json:"messages"` // none: look at the server and leave
 	Options  Options   `json:"options"`
 	Pace     Pace      `json:"pace"`
+	// Of mode lab, and without meaning in the others.
+	Link Link  `json:"link,omitzero"`
+	Lab  Lab   `json:"lab,omitzero"`
+	Seed int64 `json:"seed,omitzero"` // of all that is left to chance; default 1
 }
 
 // Target is the server to talk to.
 type Target struct {
-	Mode trace.Mode `json:"mode"` // practice or live
-	Host string     `json:"host"` // default in practice: PracticeHost
+	Mode trace.Mode `json:"mode"` // lab, practice or live
+	Host string     `json:"host"` // default in practice: PracticeHost; in the lab: see Route
 	Port int        `json:"port"` // default: by security, 25, 587 or 465
 }
 
@@ -94,7 +98,8 @@ func ParsePlan(b []byte) (*Plan, error) {
 		var v any
 		return nil, &PlanError{"It is not JSON: " + json.Unmarshal(b, &v).Error() + "."}
 	}
-	p := Plan{Security: STARTTLS, EHLO: "[127.0.0.1]", Options: Options{Size: true, Protocol: "smtp"}}
+	p := Plan{Security: STARTTLS, EHLO: "[127.0.0.1]", Options: Options{Size: true, Protocol: "smtp"},
+		Lab: Lab{Route: Direct, Relays: 2, Transport: "tcp"}, Seed: 1}
 	if err := decode("plan", b, reflect.ValueOf(&p).Elem()); err != nil {
 		return nil, &PlanError{err.Error() + "."}
 	}
@@ -109,6 +114,11 @@ func (p *Plan) fillIn() {
 	if p.Target.Host == "" && p.Target.Mode == trace.ModePractice {
 		p.Target.Host = PracticeHost
 	}
+	if p.Target.Mode == trace.ModeLab {
+		p.fillInLab()
+	} else {
+		p.Link, p.Lab, p.Seed = Link{}, Lab{}, 0
+	}
 	if p.Target.Port == 0 {
 		p.Target.Port = map[Security]int{None: 25, STARTTLS: 587, Implicit: 465}[p.Security]
 	}
@@ -120,9 +130,9 @@ func (p *Plan) fillIn() {
 func (p *Plan) check() error {
 	switch {
 	case p.Target.Mode == "":
-		return errors.New(`target.mode: missing; want "practice" or "live"`)
-	case p.Target.Mode != trace.ModePractice && p.Target.Mode != trace.ModeLive:
-		return fmt.Errorf(`target.mode: %q is not a mode of this version; want "practice" or "live"`, p.Target.Mode)
+		return errors.New(`target.mode: missing; want "lab", "practice" or "live"`)
+	case !slices.Contains([]trace.Mode{trace.ModeLab, trace.ModePractice, trace.ModeLive}, p.Target.Mode):
+		return fmt.Errorf(`target.mode: %q is unknown; want "lab", "practice" or "live"`, p.Target.Mode)
 	case p.Target.Host == "":
 		return errors.New("target.host: missing; name the mail server to talk to")
 	case p.Target.Port < 1 || p.Target.Port > 65535:
@@ -139,6 +149,9 @@ func (p *Plan) check() error {
 		if asked {
 			return fmt.Errorf("options.%s: this version cannot use it; leave it out or say false", key)
 		}
+	}
+	if err := p.checkLab(); err != nil {
+		return err
 	}
 	if _, err := smtp.Ehlo(p.EHLO); err != nil {
 		return fmt.Errorf("ehlo: %w", err)

@@ -21,7 +21,8 @@ import (
 )
 
 // Dialer opens the connection to the target and reports how it went about it.
-// Its error is best a *tunnel.Error, whose code and words go into the result.
+// It must end by itself when nobody answers. Its error is best a *tunnel.Error,
+// whose code and words go into the result.
 type Dialer func(ctx context.Context, t Target, report func(tunnel.Status)) (net.Conn, error)
 
 // Config is what a session needs from outside. Plan, Dial and Tool are required.
@@ -30,6 +31,8 @@ type Config struct {
 	Dial Dialer
 	Tool string // name and version for the trace, "smtpscope/0.1.0"
 	Sink trace.Sink
+	// Hosts are who takes part, for the trace; default: client, proxy and server.
+	Hosts []trace.Host
 	// Pending is told what waits to be sent whenever the session pauses, and nil when it goes on.
 	Pending func(*Pending)
 	Now     func() time.Time // default time.Now
@@ -50,8 +53,6 @@ type Pending struct {
 
 // Limits that are this program's own.
 const (
-	// dialWait bounds the whole of resolving and connecting.
-	dialWait = 60 * time.Second
 	// silenceHint is when a missing greeting is remarked upon.
 	silenceHint = 10 * time.Second
 	// lastWords is how long a session that cannot send any more waits for what the server still says.
@@ -102,11 +103,17 @@ func New(c Config) *Session {
 	if c.Pending == nil {
 		c.Pending = func(*Pending) {}
 	}
-	meta := trace.Meta{Tool: c.Tool, Mode: c.Plan.Target.Mode, Plan: c.Plan.public(), Hosts: []trace.Host{
-		{ID: trace.HostClient, Name: "this client"},
-		{ID: trace.HostProxy, Name: "proxy"},
-		{ID: trace.HostServer, Name: c.Plan.Target.Host},
-	}}
+	if c.Hosts == nil {
+		c.Hosts = []trace.Host{
+			{ID: trace.HostClient, Name: "this client"},
+			{ID: trace.HostProxy, Name: "proxy"},
+			{ID: trace.HostServer, Name: c.Plan.Target.Host},
+		}
+	}
+	meta := trace.Meta{Tool: c.Tool, Mode: c.Plan.Target.Mode, Plan: c.Plan.public(), Hosts: c.Hosts}
+	if c.Plan.Target.Mode == trace.ModeLab {
+		meta.Seed = c.Plan.Seed
+	}
 	return &Session{
 		config: c, plan: c.Plan, phase: "connect",
 		rec:      trace.NewRecorder(meta, c.Now, c.Sink),
@@ -119,6 +126,9 @@ func New(c Config) *Session {
 
 // Meta is the meta of the trace that Run will return.
 func (s *Session) Meta() trace.Meta { return s.rec.Meta() }
+
+// Recorder is what the session writes to, for those who know more of what happens.
+func (s *Session) Recorder() *trace.Recorder { return s.rec }
 
 // Unrunnable is the trace of a plan that ParsePlan refused.
 func Unrunnable(tool string, err error, sink trace.Sink) *trace.Trace {
@@ -179,9 +189,7 @@ func (s *Session) run(ctx context.Context) *failure {
 }
 
 func (s *Session) dial(ctx context.Context) *failure {
-	dialing, cancel := context.WithTimeout(ctx, dialWait)
-	defer cancel()
-	conn, err := s.config.Dial(dialing, s.plan.Target, s.tunnelStatus)
+	conn, err := s.config.Dial(ctx, s.plan.Target, s.tunnelStatus)
 	if err != nil {
 		f := tunnelFailure(err)
 		if f == nil && errors.Is(err, tunnel.ErrLost) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 )
 
@@ -15,6 +16,14 @@ var kinds = map[Layer]map[Kind]func() any{
 	LayerTunnel: {
 		KindResolving: data[TunnelData], KindAddresses: data[TunnelData], KindDialing: data[TunnelData],
 		KindOpened: data[TunnelData],
+	},
+	LayerDNS: {KindQuery: data[PacketData], KindAnswer: data[PacketData]},
+	LayerUDP: {KindDatagram: data[PacketData]},
+	LayerTCP: {KindSegment: data[PacketData], KindAnalysis: data[AnalysisData], KindState: data[StateData]},
+	LayerIP:  {KindPacket: data[PacketData]},
+	LayerMail: {
+		KindQueued: data[MailData], KindAttempt: data[MailData], KindDeferred: data[MailData],
+		KindRelayed: data[MailData], KindBounced: data[MailData], KindDelivered: data[MailData],
 	},
 	LayerTLS: {
 		KindStart: nil, KindRecord: data[RecordData], KindHandshake: data[HandshakeData], KindAlert: data[HandshakeData],
@@ -29,6 +38,8 @@ var kinds = map[Layer]map[Kind]func() any{
 }
 
 func data[T any]() any { return new(T) }
+
+var streamName = regexp.MustCompile(`^(wire\.(out|in)|text\.(out|in)(\.[1-9]\d{0,5})?|packets|mail)$`)
 
 // Decode reads a saved trace. It is strict: an unknown key, kind, source or
 // version, an event out of order or a range outside its stream is an error that
@@ -45,7 +56,7 @@ func Decode(b []byte) (*Trace, error) {
 		return nil, fmt.Errorf("trace: meta.mode: unknown mode %q", t.Meta.Mode)
 	}
 	for name, s := range t.Streams {
-		if !slices.Contains([]string{WireOut, WireIn, TextOut, TextIn}, name) || s == nil {
+		if !streamName.MatchString(name) || s == nil {
 			return nil, fmt.Errorf("trace: streams: unknown or empty stream %q", name)
 		}
 	}

@@ -20,6 +20,115 @@ type TunnelData struct {
 	Direct bool `json:"direct,omitempty"`
 }
 
+// PacketData belongs to the events that are packets.
+type PacketData struct {
+	Arrives int64 `json:"arrives"` // T at which it reached To; where it was lost, T at which it would have
+	Fate    Fate  `json:"fate"`
+	// Held is how long a reordered packet was held back, in nanoseconds.
+	Held int64 `json:"held,omitempty"`
+	// Of is the event of the packet that this is a copy of.
+	Of *int `json:"of,omitempty"`
+	// Flip is the bit that changed on the way; the bytes at At are those that were sent.
+	Flip *Flip `json:"flip,omitempty"`
+	// Segment is what TCP says, in a tcp/segment whose headers could be read.
+	Segment *SegmentData `json:"segment,omitempty"`
+	// Carries is the range of a wire.* or text.* stream that its payload is.
+	Carries *Range `json:"carries,omitempty"`
+}
+
+// Fate is what a link did to a packet.
+type Fate string
+
+const (
+	FateDelivered  Fate = "delivered"
+	FateLost       Fate = "lost"
+	FateReordered  Fate = "reordered"  // held back, so that later packets overtook it
+	FateCorrupted  Fate = "corrupted"  // delivered with one bit flipped
+	FateDuplicated Fate = "duplicated" // a second delivery; of a copy
+)
+
+// Flip is a bit of a packet: the octet, counted from the IP header on, and its mask.
+type Flip struct {
+	Offset int  `json:"offset"`
+	Mask   byte `json:"mask"`
+}
+
+// SegmentData is a TCP segment as its sender sees it. Seq and Ack count from the
+// initial sequence numbers, windows are in octets with the scale applied.
+type SegmentData struct {
+	Flow    int    `json:"flow"`  // number of the connection, in the order of their SYNs
+	Flags   string `json:"flags"` // "SYN, ACK"
+	Seq     uint32 `json:"seq"`
+	Ack     uint32 `json:"ack,omitempty"`
+	Window  uint32 `json:"window"`
+	Len     int    `json:"len"`               // of the payload
+	Options string `json:"options,omitempty"` // "mss 1460, sack, ts, ws 7"
+	// InFlight is how much its sender has sent and not seen acknowledged, with this segment; derived.
+	InFlight uint32 `json:"inFlight"`
+	// Again is the event of the first segment that carried the first octet of this one; absent when it is new.
+	Again *int `json:"again,omitempty"`
+}
+
+// AnalysisData belongs to tcp/analysis: what a program such as Wireshark that
+// captures at a host remarks upon. It sees what the host sees, so it may be wrong.
+type AnalysisData struct {
+	Packet int      `json:"packet"` // event of the segment
+	Host   string   `json:"host"`   // where it is captured
+	Marks  []string `json:"marks"`  // "retransmission", "duplicate-ack": dissect.Marks
+	// DuplicateACK counts the duplicates of this acknowledgment so far.
+	DuplicateACK int `json:"duplicateACK,omitempty"`
+}
+
+// StateData belongs to tcp/state. It comes from the stack itself. Windows are in
+// octets, but congestion windows in segments, as this stack counts.
+type StateData struct {
+	Host   string `json:"host"`
+	Flow   int    `json:"flow"`
+	Packet int    `json:"packet"` // event of the segment that was sent or taken
+	Name   string `json:"name"`   // "ESTABLISHED" (RFC 9293, 3.3.2)
+
+	CongestionWindow   int    `json:"cwnd"`               // segments that may be under way (RFC 5681)
+	SlowStartThreshold int    `json:"ssthresh,omitempty"` // segments; absent as long as nothing was lost
+	Congestion         string `json:"congestion"`         // "open", "disorder", "fast recovery", "SACK recovery", "timeout recovery"
+	RTO                int64  `json:"rto"`                // nanoseconds (RFC 6298)
+	SRTT               int64  `json:"srtt,omitempty"`     // nanoseconds, absent until measured
+	RTTVar             int64  `json:"rttvar,omitempty"`
+	// Inner is there only where the stack tells it: when a segment was taken on an established connection.
+	Inner *InnerData `json:"inner,omitempty"`
+}
+
+// InnerData is the part of StateData that the stack does not tell at all times.
+type InnerData struct {
+	Outstanding   int `json:"outstanding"`   // segments under way by the sender's estimate (RFC 6675)
+	InFlight      int `json:"inFlight"`      // octets sent and not acknowledged
+	SendWindow    int `json:"sendWindow"`    // octets that the peer is ready to take
+	ReceiveWindow int `json:"receiveWindow"` // octets that the peer was told it may send
+	SendBuffered  int `json:"sendBuffered"`  // octets that the program wrote and the peer has not acknowledged
+	Unread        int `json:"unread"`        // octets that arrived and the program has not read
+	MSS           int `json:"mss"`           // octets of the largest payload
+}
+
+// MailData belongs to the events of layer mail.
+type MailData struct {
+	Host    string   `json:"host"`    // id of the mail server that says so
+	QueueID string   `json:"queueID"` // at that server
+	From    string   `json:"from"`    // reverse-path, "" for the null path
+	To      []string `json:"to"`      // forward-paths that this is about
+	Size    int      `json:"size,omitempty"`
+	// Attempt counts from 1.
+	Attempt int `json:"attempt,omitempty"`
+	// Next names the server that the message goes to, by its domain name.
+	Next string `json:"next,omitempty"`
+	// Hop is the number of the connection on which an attempt went, 0 when there was none: see Hop.
+	Hop int `json:"hop,omitempty"`
+	// Reason is why it is deferred or bounced: the reply, or what happened to the connection.
+	Reason string `json:"reason,omitempty"`
+	// Retry is the T of the next attempt.
+	Retry int64 `json:"retry,omitempty"`
+	// Mailbox is whose, in mail/delivered.
+	Mailbox string `json:"mailbox,omitempty"`
+}
+
 // RecordData belongs to tls/record.
 type RecordData struct {
 	Type    string `json:"type"`    // "handshake", "application_data", "change_cipher_spec", "alert"

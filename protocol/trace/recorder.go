@@ -31,6 +31,16 @@ func NewRecorder(meta Meta, now func() time.Time, sink Sink) *Recorder {
 	return r
 }
 
+// stream finds a stream, or begins one.
+func (r *Recorder) stream(name string) *Stream {
+	s := r.trace.Streams[name]
+	if s == nil {
+		s = &Stream{}
+		r.trace.Streams[name] = s
+	}
+	return s
+}
+
 // Meta is the meta of the trace.
 func (r *Recorder) Meta() Meta { return r.trace.Meta }
 
@@ -53,10 +63,33 @@ func (r *Recorder) Add(e Event) int {
 func (r *Recorder) Append(stream string, b []byte) Range {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.trace.Streams[stream]
+	s := r.stream(stream)
 	at := Range{stream, s.Len(), int64(len(b))}
 	r.show(stream, s.append(b))
 	return at
+}
+
+// Packet adds a packet to the stream of packets, or only its head where enough
+// of them have been kept.
+func (r *Recorder) Packet(b []byte) Range {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.stream(Packets)
+	at := Range{Packets, s.Len(), int64(len(b))}
+	kept := b
+	if at.Off >= PacketsKept {
+		kept = b[:min(len(b), PacketHead)]
+	}
+	r.show(Packets, s.append(kept))
+	s.skip(int64(len(b) - len(kept)))
+	return at
+}
+
+// Skip lengthens a stream by bytes that are not kept.
+func (r *Recorder) Skip(stream string, n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stream(stream).skip(n)
 }
 
 // Bulk tells that the bytes appended to a stream from now on belong to a long
@@ -64,7 +97,7 @@ func (r *Recorder) Append(stream string, b []byte) Range {
 func (r *Recorder) Bulk(stream string, on bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.show(stream, r.trace.Streams[stream].setBulk(on))
+	r.show(stream, r.stream(stream).setBulk(on))
 }
 
 func (r *Recorder) show(stream string, c part) {
@@ -77,18 +110,19 @@ func (r *Recorder) show(stream string, c part) {
 func (r *Recorder) Len(stream string) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.trace.Streams[stream].Len()
+	return r.stream(stream).Len()
 }
 
 // Bytes returns a copy of what a range of the streams kept.
 func (r *Recorder) Bytes(at Range) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b, _ := r.trace.Streams[at.Stream].Bytes(at.Off, at.Len)
+	b, _ := r.stream(at.Stream).Bytes(at.Off, at.Len)
 	return b
 }
 
-// Finish sets the result and returns the trace; nothing may be recorded after it.
+// Finish sets the result and returns the trace. What is recorded after it
+// happened when the session was over: the lab's servers work on.
 func (r *Recorder) Finish(result Result) *Trace {
 	r.mu.Lock()
 	defer r.mu.Unlock()

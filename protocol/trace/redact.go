@@ -1,6 +1,9 @@
 package trace
 
-import "slices"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Redact returns a copy in which every secret byte reads '*'. Event texts and
 // fields never hold secrets: whoever records masks them with Mask.
@@ -11,15 +14,53 @@ func (t *Trace) Redact() *Trace {
 	for name, s := range t.Streams {
 		c.Streams[name] = s.clone()
 	}
+	secrets := false
 	for _, e := range c.Events {
 		if e.At == nil {
 			continue
 		}
 		for _, s := range e.Secret {
 			c.mask(e.At.Stream, e.At.Off+s[0], s[1]-s[0])
+			secrets = true
 		}
 	}
+	if secrets {
+		c.maskPackets()
+	}
 	return &c
+}
+
+// ipv4Header is as much of a packet as is no payload for certain.
+const ipv4Header = 20
+
+// maskPackets makes packets carry what the streams below them show now: a
+// payload is copied from there. What carries something unknown loses its payload.
+func (t *Trace) maskPackets() {
+	for _, e := range t.Events {
+		if e.At == nil || e.At.Stream != Packets {
+			continue
+		}
+		var d PacketData
+		if json.Unmarshal(e.Data, &d) != nil {
+			continue
+		}
+		s, end := t.Streams[Packets], e.At.End()
+		switch {
+		case d.Carries != nil:
+			from := t.Streams[d.Carries.Stream]
+			if from == nil {
+				continue
+			}
+			for _, p := range from.parts {
+				a, b := max(p.Off, d.Carries.Off), min(p.Off+int64(len(p.Bytes)), d.Carries.End())
+				if a < b {
+					s.overwrite(end-d.Carries.Len+a-d.Carries.Off, p.Bytes[a-p.Off:b-p.Off])
+				}
+			}
+		case e.Layer == LayerUDP || e.Layer == LayerIP:
+			s.mask(e.At.Off+ipv4Header, e.At.Len-ipv4Header)
+		}
+	}
 }
 
 // mask hides a range of a text stream, and of the wire stream below it as far as

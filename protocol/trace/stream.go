@@ -63,6 +63,9 @@ func (s *Stream) keep(c part) {
 	s.parts = append(s.parts, part{c.Off, bytes.Clone(c.Bytes)})
 }
 
+// skip lengthens the stream by bytes that are not kept.
+func (s *Stream) skip(n int64) { s.size += n }
+
 // setBulk begins or ends a long message; ending it returns the tail that became visible.
 func (s *Stream) setBulk(on bool) part {
 	if on == s.bulk {
@@ -103,6 +106,16 @@ func (s *Stream) mask(off, n int64) {
 		to := min(off+n, p.Off+int64(len(p.Bytes)))
 		for i := from; i < to; i++ {
 			p.Bytes[i-p.Off] = '*'
+		}
+	}
+}
+
+// overwrite puts b at off, wherever bytes were kept.
+func (s *Stream) overwrite(off int64, b []byte) {
+	for _, p := range s.parts {
+		from, to := max(off, p.Off), min(off+int64(len(b)), p.Off+int64(len(p.Bytes)))
+		if from < to {
+			copy(p.Bytes[from-p.Off:to-p.Off], b[from-off:to-off])
 		}
 	}
 }

@@ -8,6 +8,7 @@ package trace
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -51,11 +52,11 @@ type Host struct {
 	Name string `json:"name"`
 }
 
-// Ids of the hosts of every session.
+// Ids of the hosts of every session. A lab has more: see protocol/session.
 const (
 	HostClient = "client" // this page
 	HostProxy  = "proxy"  // the tunnel's far end; absent from a lab
-	HostServer = "server" // the mail server
+	HostServer = "server" // the mail server that the page talks to
 )
 
 // Names of the streams. Wire is what crossed the connection, text is what SMTP
@@ -65,6 +66,26 @@ const (
 	WireIn  = "wire.in"
 	TextOut = "text.out"
 	TextIn  = "text.in"
+	// Packets holds IP packets one behind the other, as they were sent. Of packets
+	// beyond the first PacketsKept bytes only the first PacketHead bytes are kept.
+	Packets = "packets"
+	// Mail holds messages one behind the other, as mailboxes keep them.
+	Mail = "mail"
+)
+
+// Hop is the name of a stream of text of a connection between two mail servers:
+// TextOut is what its initiator said. The page's own connection is hop 0.
+func Hop(stream string, hop int) string {
+	if hop == 0 {
+		return stream
+	}
+	return stream + "." + strconv.Itoa(hop)
+}
+
+// Limits of the stream Packets, in bytes.
+const (
+	PacketsKept = 4 << 20
+	PacketHead  = 128
 )
 
 // Layer is the protocol that an event belongs to.
@@ -72,8 +93,13 @@ type Layer string
 
 const (
 	LayerTunnel Layer = "tunnel"
+	LayerDNS    Layer = "dns"
+	LayerIP     Layer = "ip"
+	LayerUDP    Layer = "udp"
+	LayerTCP    Layer = "tcp"
 	LayerTLS    Layer = "tls"
 	LayerSMTP   Layer = "smtp"
+	LayerMail   Layer = "mail"
 	LayerApp    Layer = "app"
 )
 
@@ -87,6 +113,26 @@ const (
 	KindAddresses Kind = "addresses"
 	KindDialing   Kind = "dialing"
 	KindOpened    Kind = "opened"
+
+	// Packets, each at the time at which it was sent. At is its range of Packets,
+	// Fields are those of dissect.Packet, Data is PacketData.
+	KindQuery    Kind = "query"    // layer dns
+	KindAnswer   Kind = "answer"   // layer dns
+	KindDatagram Kind = "datagram" // layer udp
+	KindSegment  Kind = "segment"  // layer tcp
+	KindPacket   Kind = "packet"   // layer ip: fragments, ICMP, and what else is no datagram or segment
+
+	// Layer tcp, besides segment.
+	KindAnalysis Kind = "analysis" // what a host that captured a segment would make of it; AnalysisData, derived
+	KindState    Kind = "state"    // the TCP of one host after it sent or took a segment; StateData
+
+	// Layer mail: what becomes of a message between the mail servers. MailData.
+	KindQueued    Kind = "queued"    // accepted, and to be sent on
+	KindAttempt   Kind = "attempt"   // a server begins to send a message on
+	KindDeferred  Kind = "deferred"  // not now: it is tried again at MailData.Retry
+	KindRelayed   Kind = "relayed"   // the next server has accepted it
+	KindBounced   Kind = "bounced"   // given up: its sender is told by a message (RFC 3464)
+	KindDelivered Kind = "delivered" // in a mailbox; At is its range of Mail
 
 	// Layer tls. A record maps a range of wire.* (At) to a range of text.* (RecordData.Plain).
 	KindStart     Kind = "start"     // from this offset of wire.* on (At), bytes are TLS

@@ -9,17 +9,22 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"time"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // a page has no system roots
 
 	"smtpscope/protocol"
 	"smtpscope/protocol/session"
+	"smtpscope/protocol/trace"
 	"smtpscope/protocol/tunnel"
 	"smtpscope/wasm/bridge"
 	"smtpscope/wasm/websock"
 )
 
 const tool = "smtpscope/" + protocol.Version
+
+// dialWait bounds the whole of resolving and connecting.
+const dialWait = 60 * time.Second
 
 // live is the engine as the page drives it: one session at a time.
 type live struct {
@@ -63,6 +68,9 @@ func (l *live) run(text []byte, url string) {
 	}
 	sink := bridge.NewSink()
 	plan, err := session.ParsePlan(text)
+	if err == nil && plan.Target.Mode == trace.ModeLab {
+		err = &session.PlanError{Problem: "target.mode: the lab has an engine of its own."}
+	}
 	if err != nil {
 		t := session.Unrunnable(tool, err, sink)
 		post("start", "meta", t.Meta)
@@ -73,6 +81,8 @@ func (l *live) run(text []byte, url string) {
 	s := session.New(session.Config{
 		Plan: plan, Tool: tool, Sink: sink, Pending: func(p *session.Pending) { sink.Flush(); pending(p) },
 		Dial: func(ctx context.Context, t session.Target, report func(tunnel.Status)) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, dialWait)
+			defer cancel()
 			return websock.Dial(ctx, url, tunnel.Open{Host: t.Host, Port: t.Port}, report)
 		},
 	})
