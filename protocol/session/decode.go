@@ -1,81 +1,131 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
+	"io"
 	"reflect"
-	"slices"
 	"strings"
 )
 
 // decode fills v from JSON and is stricter than encoding/json: keys are matched
-// exactly, unknown ones are refused, null is no value, and every error names the
-// key with its path ("messages[0].to[1]").
-func decode(path string, raw json.RawMessage, v reflect.Value) error {
+// exactly, each comes once, unknown ones are refused, null is no value, and every
+// error names the key with its path ("messages[0].to[1]"). It reads what may hold
+// long messages once.
+func decode(raw []byte, v any) error {
+	d := decoder{json.NewDecoder(bytes.NewReader(raw))}
+	d.UseNumber()
+	err := d.value("plan", reflect.ValueOf(v).Elem())
+	if err == nil {
+		if _, err = d.Token(); err == io.EOF {
+			return nil
+		}
+	}
+	// A decoder stops at the first offence, so what follows may be no JSON at all,
+	// and that is what its author has to mend first.
+	if syntax := json.Unmarshal(raw, new(json.RawMessage)); syntax != nil {
+		return fmt.Errorf("It is not JSON: %w", syntax)
+	}
+	return err
+}
+
+type decoder struct{ *json.Decoder }
+
+// value reads the next value into v.
+func (d decoder) value(path string, v reflect.Value) error {
+	if v.Kind() == reflect.Pointer {
+		v.Set(reflect.New(v.Type().Elem()))
+		return d.value(path, v.Elem())
+	}
+	token, err := d.Token()
+	if err != nil {
+		return err
+	}
 	wrong := func(want string) error {
-		return fmt.Errorf("%s: want %s, got %s", path, want, describe(raw))
+		return fmt.Errorf("%s: want %s, got %s", path, want, describe(token))
 	}
 	switch v.Kind() {
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		return decode(path, raw, v.Elem())
 	case reflect.Struct:
-		var keys map[string]json.RawMessage
-		if err := json.Unmarshal(raw, &keys); err != nil || keys == nil {
+		if token != json.Delim('{') {
 			return wrong("an object")
 		}
-		for _, key := range slices.Sorted(maps.Keys(keys)) {
-			at := strings.TrimPrefix(path+"."+key, "plan.")
-			f, ok := field(v, key)
-			if !ok {
-				return fmt.Errorf("%s: unknown key; known here are %s", at, strings.Join(known(v.Type()), ", "))
-			}
-			if err := decode(at, keys[key], f); err != nil {
-				return err
-			}
-		}
-		return nil
+		return d.object(path, v)
 	case reflect.Slice:
-		var items []json.RawMessage
-		if err := json.Unmarshal(raw, &items); err != nil || items == nil {
+		if token != json.Delim('[') {
 			return wrong("a list")
 		}
-		v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
-		for i, item := range items {
-			if err := decode(fmt.Sprintf("%s[%d]", path, i), item, v.Index(i)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return d.list(path, v)
 	case reflect.String:
-		var s *string
-		if err := json.Unmarshal(raw, &s); err != nil || s == nil {
+		s, ok := token.(string)
+		if !ok {
 			return wrong("a text")
 		}
-		v.SetString(*s)
+		v.SetString(s)
 	case reflect.Bool:
-		var b *bool
-		if err := json.Unmarshal(raw, &b); err != nil || b == nil {
+		b, ok := token.(bool)
+		if !ok {
 			return wrong("true or false")
 		}
-		v.SetBool(*b)
+		v.SetBool(b)
 	case reflect.Int, reflect.Int64:
-		var n *int64
-		if err := json.Unmarshal(raw, &n); err != nil || n == nil {
+		number, _ := token.(json.Number)
+		n, err := number.Int64()
+		if err != nil {
 			return wrong("a whole number")
 		}
-		v.SetInt(*n)
+		v.SetInt(n)
 	case reflect.Float64:
-		var n *float64
-		if err := json.Unmarshal(raw, &n); err != nil || n == nil {
+		number, _ := token.(json.Number)
+		n, err := number.Float64()
+		if err != nil {
 			return wrong("a number")
 		}
-		v.SetFloat(*n)
+		v.SetFloat(n)
 	default:
 		panic("session: decode does not know " + v.Type().String())
 	}
 	return nil
+}
+
+// object reads what follows an opening brace.
+func (d decoder) object(path string, v reflect.Value) error {
+	seen := map[string]bool{}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return err
+		}
+		key := token.(string)
+		at := strings.TrimPrefix(path+"."+key, "plan.")
+		f, ok := field(v, key)
+		switch {
+		case !ok:
+			return fmt.Errorf("%s: unknown key; known here are %s", at, strings.Join(known(v.Type()), ", "))
+		case seen[key]:
+			return fmt.Errorf("%s: the key comes twice; say it once", at)
+		}
+		seen[key] = true
+		if err := d.value(at, f); err != nil {
+			return err
+		}
+	}
+	_, err := d.Token()
+	return err
+}
+
+// list reads what follows an opening bracket.
+func (d decoder) list(path string, v reflect.Value) error {
+	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+	for d.More() {
+		item := reflect.New(v.Type().Elem()).Elem()
+		if err := d.value(fmt.Sprintf("%s[%d]", path, v.Len()), item); err != nil {
+			return err
+		}
+		v.Set(reflect.Append(v, item))
+	}
+	_, err := d.Token()
+	return err
 }
 
 func field(v reflect.Value, key string) (reflect.Value, bool) {
@@ -99,18 +149,20 @@ func name(f reflect.StructField) string {
 	return n
 }
 
-func describe(raw json.RawMessage) string {
-	s := strings.TrimSpace(string(raw))
-	switch {
-	case s == "":
-		return "nothing"
-	case s[0] == '"':
-		return "a text"
-	case s[0] == '{':
+func describe(token json.Token) string {
+	switch token {
+	case nil:
+		return "null"
+	case json.Delim('{'):
 		return "an object"
-	case s[0] == '[':
+	case json.Delim('['):
 		return "a list"
-	case len(s) > 40:
+	}
+	if _, ok := token.(string); ok {
+		return "a text"
+	}
+	s := fmt.Sprint(token)
+	if len(s) > 40 {
 		return s[:40] + "…"
 	}
 	return s

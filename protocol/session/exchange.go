@@ -27,7 +27,7 @@ func (s *Session) send(ctx context.Context, next smtp.Command) *failure {
 	cmd := command{Command: next}
 	var handle smtp.Handle
 	for problem := ""; ; {
-		waits := s.paused || s.pauses(next)
+		waits := s.paused || len(s.unsent) == 0 && s.pauses(next)
 		if waits {
 			text, ok, f := s.pause(ctx, next, problem)
 			if !ok || f != nil {
@@ -48,15 +48,14 @@ func (s *Session) send(ctx context.Context, next smtp.Command) *failure {
 	if s.paused {
 		s.resumed(next, cmd.edited)
 	}
-	if p, ok := phases[cmd.Verb]; ok {
-		s.phase = p
-	}
-	s.answered = ""
+	s.last, s.asked = cmd.Verb, true
 	s.commands[handle] = &cmd
+	s.plot.sent(cmd.Command)
 	return nil
 }
 
-// output writes what the client wants sent, and records it.
+// output records what the client wants sent. A message is written at once, a
+// command when nothing more joins its group.
 func (s *Session) output(ctx context.Context, out smtp.Output) *failure {
 	cmd := s.commands[out.Handle]
 	if out.Verb == smtp.VerbMessage {
@@ -71,12 +70,22 @@ func (s *Session) output(ctx context.Context, out smtp.Output) *failure {
 	e := trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindCommand, Dir: trace.Out, Src: trace.Observed,
 		From: trace.HostClient, To: trace.HostServer, At: &at, Secret: spans, Fields: dissect.Command(out.Bytes),
 		Text: smtp.Escape(trace.Mask(strings.TrimSuffix(string(out.Bytes), "\r\n"), spans)),
-		Data: trace.Encode(trace.CommandData{Verb: string(out.Verb), Raw: out.Raw, Edited: cmd.edited, Deadline: s.awaited.Wait})}
+		Data: trace.Encode(trace.CommandData{Verb: string(out.Verb), Raw: out.Raw, Edited: cmd.edited, Deadline: smtp.WaitFor(out.Verb)})}
 	if out.Verb == smtp.VerbResponse {
 		e.Kind, e.Fields = trace.KindResponse, dissect.Response(out.Bytes)
 	}
 	cmd.event = s.rec.Add(e)
-	return s.write(ctx, out.Bytes, at)
+	s.unsent = append(s.unsent, out.Bytes...)
+	return nil
+}
+
+// flush writes a command, or a group of them, so that one segment and one TLS
+// record can carry all of it.
+func (s *Session) flush(ctx context.Context) *failure {
+	p := s.unsent
+	s.unsent = nil
+	n := int64(len(p))
+	return s.write(ctx, p, trace.Range{Stream: trace.TextOut, Off: s.rec.Len(trace.TextOut) - n, Len: n})
 }
 
 // outputMessage writes one chunk of a message. Its event follows the last one.
@@ -161,8 +170,11 @@ func (s *Session) reply(ev smtp.ReplyReceived) {
 		From: trace.HostServer, To: trace.HostClient, At: &at, Fields: fields, Secret: s.echoes(raw),
 		Text: s.maskEchoes(firstLine(raw)), Data: trace.Encode(data)}
 	n := s.rec.Add(e)
-	s.roundTrips++
-	s.answered = ev.Verb
+	if s.asked { // the first reply ends the wait, those to the rest of its group come along
+		s.roundTrips++
+		s.asked = false
+	}
+	s.last = ev.Verb
 	s.dotSent = s.dotSent && ev.Verb != smtp.VerbMessage
 
 	// The enhanced code stands in the first line too; the result names it once.

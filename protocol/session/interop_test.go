@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -60,6 +61,7 @@ func TestInterop(t *testing.T) {
 				assert.True(t, want == string(messages[i]), "the mailbox holds what was typed; got %.300q", messages[i])
 			}
 
+			t.Run("pipelining", func(t *testing.T) { testPipelining(t, server, len(delivered)) })
 			t.Run("wrong password", func(t *testing.T) {
 				tr := runReal(t, server, "starttls", "PLAIN", "not-the-password", typed("no", "x\r\n"))
 				assert.Equal(t, trace.Rejected, tr.Result.Outcome)
@@ -76,6 +78,44 @@ func TestInterop(t *testing.T) {
 	}
 }
 
+// In groups the same messages fare as they do one command at a time, in fewer
+// round trips where the server offers PIPELINING.
+func testPipelining(t *testing.T, server *realservers.Server, before int) {
+	const nobody = "nobody@nowhere.invalid"
+	messages := []any{
+		map[string]any{"from": server.Username, "to": []string{nobody}, "data": typed("nobody", "x\r\n")},
+		map[string]any{"from": server.Username, "to": []string{nobody, server.Recipient}, "data": typed("some", "x\r\n")},
+		map[string]any{"from": server.Username, "to": []string{server.Recipient}, "data": typed("all", ".\r\n")},
+	}
+	play := func(pipelining bool) *trace.Trace {
+		return runPlan(t, server, server.SubmissionPort, "starttls", "PLAIN", server.Password,
+			map[string]any{"options": map[string]any{"pipelining": pipelining}, "messages": messages})
+	}
+	alone, grouped := play(false), play(true)
+	if a, g := alone.Result.RoundTrips, grouped.Result.RoundTrips; server.Kind == realservers.Aiosmtpd {
+		assert.Equal(t, a, g, "aiosmtpd does not offer PIPELINING")
+	} else {
+		assert.LessOrEqual(t, g, a-2*len(messages), "MAIL, RCPT and DATA of each message are one round trip")
+	}
+	for _, tr := range []*trace.Trace{alone, grouped} { // what differs from run to run
+		tr.Result.RoundTrips, tr.Result.Elapsed, tr.Result.Reply = 0, 0, nil
+		for i := range tr.Result.Messages {
+			tr.Result.Messages[i].QueueID = ""
+			for j := range tr.Result.Messages[i].Recipients {
+				tr.Result.Messages[i].Recipients[j].Event = nil
+			}
+		}
+	}
+	assert.Equal(t, alone.Result, grouped.Result)
+	assert.Equal(t, trace.Accepted, grouped.Result.Messages[2].Outcome, server.Log())
+	delivered, err := server.Messages(t.Context())
+	require.NoError(t, err)
+	delivered = delivered[before:]
+	half := len(delivered) / 2
+	assert.Equal(t, delivered[:half], delivered[half:])
+	assert.Equal(t, typed("all", ".\r\n"), string(delivered[len(delivered)-1]))
+}
+
 func typed(subject, body string) string {
 	return "From: Ada <ada@example.org>\r\nTo: Grace <grace@example.net>\r\nSubject: " + subject +
 		"\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <" + subject + "@example.org>\r\n\r\n" + body
@@ -90,14 +130,20 @@ func runReal(t *testing.T, server *realservers.Server, security, mechanism, pass
 }
 
 func runAt(t *testing.T, server *realservers.Server, port int, security, mechanism, password, data string) *trace.Trace {
+	return runPlan(t, server, port, security, mechanism, password, map[string]any{
+		"messages": []any{map[string]any{"from": server.Username, "to": []string{server.Recipient}, "data": data}}})
+}
+
+func runPlan(t *testing.T, server *realservers.Server, port int, security, mechanism, password string, edits map[string]any) *trace.Trace {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	plan := planJSON(t, map[string]any{
+	all := map[string]any{
 		"target": map[string]any{"mode": "live", "host": server.Host, "port": port}, "security": security,
-		"tls":      map[string]any{"serverName": server.ServerName, "ca": []string{server.CA}},
-		"auth":     map[string]any{"mechanism": mechanism, "username": server.Username, "password": password},
-		"messages": []any{map[string]any{"from": server.Username, "to": []string{server.Recipient}, "data": data}},
-	})
+		"tls":  map[string]any{"serverName": server.ServerName, "ca": []string{server.CA}},
+		"auth": map[string]any{"mechanism": mechanism, "username": server.Username, "password": password},
+	}
+	maps.Copy(all, edits)
+	plan := planJSON(t, all)
 	tr := session.New(session.Config{Plan: parse(t, plan), Tool: "smtpscope/test",
 		Dial: dialTo(net.JoinHostPort(server.Host, strconv.Itoa(port)))}).Run(ctx)
 	require.NoError(t, ctx.Err(), "the session hung")

@@ -12,7 +12,7 @@ import (
 // Link is how any two hosts of a lab are joined. Its values are judged by the
 // lab, which knows what it can simulate.
 type Link struct {
-	Delay     string  `json:"delay"`     // one way, "40ms"; default none
+	Delay     string  `json:"delay"`     // one way, "40ms"; default 1 us
 	Bandwidth string  `json:"bandwidth"` // per second, "64kbit", "10Mbit"; default without limit
 	Loss      float64 `json:"loss"`      // probabilities, 0 to 1, for each packet
 	Reorder   float64 `json:"reorder"`
@@ -70,23 +70,45 @@ func (p *Plan) fillInLab() {
 
 // entry is the name that the page sends mail to: a domain, whose MX is looked up, or a server.
 func (l Lab) entry(p *Plan) string {
-	from, to := "example.org", "example.net"
-	for _, m := range p.Messages {
-		if _, domain, ok := strings.Cut(m.From, "@"); ok {
-			from = domain
-		}
-		for _, r := range m.To {
-			if i := strings.LastIndexByte(r, '@'); i >= 0 {
-				to = r[i+1:]
-			}
-			break
-		}
-		break
-	}
 	if l.Route == Direct {
-		return to
+		return p.RecipientDomains()[0]
 	}
-	return "mail." + from
+	return "mail." + p.SenderDomain()
+}
+
+// RecipientDomains are the domains of all recipients, "example.net" if there are none.
+func (p *Plan) RecipientDomains() (domains []string) {
+	for _, m := range p.Messages {
+		for _, to := range m.To {
+			if d := domain(to); d != "" && !slices.Contains(domains, d) {
+				domains = append(domains, d)
+			}
+		}
+	}
+	if len(domains) == 0 {
+		domains = []string{"example.net"}
+	}
+	return domains
+}
+
+// SenderDomain is the domain of the first reverse-path that has one, else "example.org".
+func (p *Plan) SenderDomain() string {
+	for _, m := range p.Messages {
+		if d := domain(m.From); d != "" {
+			return d
+		}
+	}
+	return "example.org"
+}
+
+// domain is that of an address in lower case, "" where it is none that the DNS could have.
+func domain(address string) string {
+	i := strings.LastIndexByte(address, '@')
+	d := strings.ToLower(address[i+1:])
+	if i < 0 || strings.HasPrefix(d, "[") {
+		return ""
+	}
+	return d
 }
 
 func (p *Plan) checkLab() error {

@@ -21,13 +21,13 @@ type plot struct {
 	secure     bool // TLS is on
 	helo       bool // EHLO was refused
 	signedIn   bool
-	mechanism  gosasl.Client // of the exchange that is open
-	postponed  *string       // its initial response, where AUTH had no room for it
-	challenge  *smtp.Reply   // the 334 to answer
-	message    int           // index of the current message
-	recipient  int           // index of its next recipient
-	recipients []trace.RecipientResult
-	abandoned  bool // nothing more of the current message can be done
+	mechanism  gosasl.Client           // of the exchange that is open
+	postponed  *string                 // its initial response, where AUTH had no room for it
+	challenge  *smtp.Reply             // the 334 to answer
+	message    int                     // index of the current message
+	recipient  int                     // index of its next recipient
+	recipients []trace.RecipientResult // those that were answered
+	abandoned  bool                    // nothing more of the current message can be done; it is finished when all of it is answered
 	results    []trace.MessageResult
 
 	accepted  *trace.ResultReply // to the last message that was accepted
@@ -35,9 +35,10 @@ type plot struct {
 	failure   *failure           // why the rest of the plan is not done; QUIT follows
 }
 
-// next is the command that the plan asks for now, and false when nothing is left to say.
+// next is the command that the plan asks for now, and false when nothing is left
+// to say. When commands are pending it is the one to send if they succeed.
 func (p *plot) next(c *smtp.Client) (smtp.Command, bool) {
-	switch c.State() {
+	switch c.Ahead() {
 	case smtp.StateGreeted:
 		switch {
 		case p.failure != nil:
@@ -51,8 +52,11 @@ func (p *plot) next(c *smtp.Client) (smtp.Command, bool) {
 	case smtp.StateAuth:
 		return p.respond(), true
 	case smtp.StateMail, smtp.StateRcpt:
-		return p.transaction(c.State()), true
+		return p.transaction(), true
 	case smtp.StateData:
+		if p.abandoned { // no recipient is left, and the server wants the message all the same (RFC 2920, 3.1)
+			return smtp.Message(nil), true
+		}
 		return smtp.Message([]byte(p.current().Data)), true
 	case smtp.StateRefused:
 		return smtp.Quit(), true
@@ -69,6 +73,7 @@ func must(c smtp.Command, err error) smtp.Command {
 
 // ready decides between transactions: upgrade, sign in, next message, or leave.
 func (p *plot) ready(server *smtp.Server) smtp.Command {
+	p.conclude()
 	switch {
 	case p.failure != nil:
 		return smtp.Quit()
@@ -185,13 +190,14 @@ func (p *plot) mail(server *smtp.Server) smtp.Command {
 	case takes8bit && (needs8bit || p.plan.Options.Body == "8bitmime"):
 		params = append(params, "BODY=8BITMIME")
 	}
+	p.recipient, p.recipients = 0, nil
 	return must(smtp.Mail(m.From, params...))
 }
 
-func (p *plot) transaction(state smtp.State) smtp.Command {
+func (p *plot) transaction() smtp.Command {
 	m := p.current()
 	switch {
-	case p.failure != nil || p.abandoned && p.message >= len(p.plan.Messages):
+	case p.failure != nil || p.abandoned && p.message+1 >= len(p.plan.Messages):
 		return smtp.Quit()
 	case p.abandoned || p.message >= len(p.plan.Messages):
 		return smtp.Rset()
@@ -199,6 +205,13 @@ func (p *plot) transaction(state smtp.State) smtp.Command {
 		return must(smtp.Rcpt(m.To[p.recipient]))
 	}
 	return smtp.Data()
+}
+
+// sent takes in what was submitted.
+func (p *plot) sent(cmd smtp.Command) {
+	if cmd.Verb == smtp.VerbRcpt {
+		p.recipient++
+	}
 }
 
 // heard takes in what a reply means for the plan.
@@ -234,25 +247,33 @@ func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.R
 			p.failure = rejected("auth", r, quote)
 		}
 	case smtp.VerbMail:
-		switch {
-		case r.Positive():
-			p.recipient, p.recipients, p.abandoned = 0, nil, false
-		case state == smtp.StateReady: // else it came in the middle of a transaction, by the user's hand
+		if !r.Positive() && state == smtp.StateReady { // else it came in the middle of a transaction, by the user's hand
 			p.reject(*rejected("mail", r, quote))
 		}
 	case smtp.VerbRcpt:
 		p.heardRecipient(state, cmd, r, quote)
 	case smtp.VerbData:
-		if !r.Intermediate() && state == smtp.StateRcpt {
+		switch {
+		case r.Intermediate():
+			// The user may have asked again after a refusal.
+			p.abandoned = p.abandoned && !slices.ContainsFunc(p.recipients, func(r trace.RecipientResult) bool { return r.Outcome == trace.Accepted })
+		case state == smtp.StateRcpt:
 			p.reject(*rejected("data", r, quote))
 		}
-	case smtp.VerbMessage:
-		if !r.Positive() {
-			p.reject(*rejected("message", r, quote))
-			break
+	case smtp.VerbRset:
+		if !r.Positive() && (state == smtp.StateMail || state == smtp.StateRcpt) {
+			p.failure = &failure{phase: "mail", code: trace.CodeProtocol, permanent: r.Permanent(), reply: quote,
+				message: fmt.Sprintf("The server answered %d to RSET, which it has no reason to refuse (RFC 5321, 4.1.1.5): what comes next would mix with the transaction before, so the session ended.", r.Code)}
 		}
-		p.accepted = quote
-		p.finish(trace.Accepted, queueID(r))
+	case smtp.VerbMessage:
+		switch {
+		case p.abandoned: // it was nothing but the final dot
+		case r.Positive():
+			p.accepted = quote
+			p.finish(trace.Accepted, queueID(r))
+		default:
+			p.reject(*rejected("message", r, quote))
+		}
 	}
 	if r.Code == 421 && p.failure == nil { // at any moment, to any command or none (RFC 5321, 3.8)
 		p.failure = rejected(phase, r, quote)
@@ -268,20 +289,25 @@ func (p *plot) heardRecipient(state smtp.State, cmd smtp.Command, r *smtp.Reply,
 		}
 	}
 	p.recipients = append(p.recipients, result)
-	p.recipient++
-	if p.recipient >= len(p.current().To) && state == smtp.StateMail {
-		p.finish(trace.Rejected, "") // no recipient is left to deliver to
-		p.abandoned = true
+	if len(p.recipients) >= len(p.current().To) && state == smtp.StateMail {
+		p.abandoned = true // no recipient is left to deliver to
 	}
 }
 
-// reject ends the current message; f is why, unless something was refused before.
+// reject gives up the current message; f is why, unless something was refused before.
 func (p *plot) reject(f failure) {
 	if p.rejection == nil {
 		p.rejection = &f
 	}
-	p.finish(trace.Rejected, "")
 	p.abandoned = true
+}
+
+// conclude finishes a message that was given up.
+func (p *plot) conclude() {
+	if p.abandoned {
+		p.finish(trace.Rejected, "")
+		p.abandoned = false
+	}
 }
 
 func (p *plot) finish(o trace.Outcome, queueID string) {
@@ -309,6 +335,7 @@ func (p *plot) verdict(phase string, f *failure) trace.Result {
 	if f == nil {
 		f = p.failure
 	}
+	p.conclude()
 	if f == nil && p.message < len(p.plan.Messages) {
 		f = &failure{code: trace.CodeCancelled, message: "The session ended before every message of the plan was sent."}
 	}

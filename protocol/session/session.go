@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"smtpscope/protocol/smtp"
@@ -77,8 +78,10 @@ type Session struct {
 	awaited    smtp.Deadline
 	hinted     bool // the long silence before the greeting has been remarked upon
 	paused     bool
-	answered   smtp.Verb // what the last reply answered, for the breakpoints after it
+	last       smtp.Verb // what was sent or answered last, for the breakpoints after it
+	asked      bool      // the server owes an answer and has not begun to give it
 	roundTrips int
+	unsent     []byte // the commands of the group that is being put together
 	commands   map[smtp.Handle]*command
 	secrets    []string // masked where a server echoes them
 	lost       error    // why nothing more can be read
@@ -169,23 +172,38 @@ func (s *Session) run(ctx context.Context) *failure {
 		}
 		s.plot.secure = true
 	}
-	s.phase = "greeting"
+	s.phase, s.asked = "greeting", true
 	for {
 		over, f := s.settle(ctx)
 		if over || f != nil {
 			return f
 		}
-		if s.awaited.Wait > 0 {
-			f = s.await(ctx)
-		} else if next, ok := s.plot.next(s.client); ok {
+		if next, ok := s.next(); ok {
 			f = s.send(ctx, next)
+		} else if len(s.unsent) > 0 {
+			f = s.flush(ctx)
 		} else {
-			f = s.await(ctx) // QUIT was answered: the server closes
+			f = s.await(ctx)
 		}
 		if f != nil {
 			return f
 		}
 	}
+}
+
+// next is what to send now: when nothing is awaited what the plan asks for, and
+// then, with options.pipelining, what the client lets join it in a group (RFC 2920).
+// What is sent waits for all its replies before another group begins. A group
+// ends where the session pauses, so whoever steps sees one command at a time.
+func (s *Session) next() (smtp.Command, bool) {
+	if s.awaited.Wait == 0 {
+		return s.plot.next(s.client)
+	}
+	if !s.plan.Options.Pipelining || len(s.unsent) == 0 || len(s.client.Legal()) == 0 {
+		return smtp.Command{}, false
+	}
+	next, ok := s.plot.next(s.client)
+	return next, ok && slices.Contains(s.client.Legal(), next.Verb) && !s.pauses(next)
 }
 
 func (s *Session) dial(ctx context.Context) *failure {
@@ -232,6 +250,9 @@ func (s *Session) settle(ctx context.Context) (over bool, f *failure) {
 			s.reply(ev)
 		case smtp.Deadline:
 			s.awaited = ev
+			if p, ok := phases[ev.Verb]; ok {
+				s.phase = p
+			}
 		case smtp.UpgradeTLS:
 			if f = s.startTLS(ctx); f != nil {
 				return true, f
@@ -245,6 +266,9 @@ func (s *Session) settle(ctx context.Context) (over bool, f *failure) {
 				From: trace.HostServer, To: trace.HostClient, Text: "connection closed by the server"})
 			if ev.Expected {
 				return true, nil
+			}
+			if s.plot.abandoned && (ev.Awaiting == smtp.VerbRcpt || ev.Awaiting == smtp.VerbData) {
+				return true, s.plot.rejection // the rest of a group has no answer, because what it began with was refused
 			}
 			return true, s.closedFailure(s.lost)
 		}

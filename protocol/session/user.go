@@ -91,7 +91,7 @@ func (s *Session) pauses(next smtp.Command) bool {
 			return strings.EqualFold(b, when+":"+string(verb))
 		})
 	}
-	return is("before", next.Verb) || s.answered != "" && is("after", s.answered)
+	return is("before", next.Verb) || s.last != "" && is("after", s.last)
 }
 
 // pause shows what is pending and waits for the user, who may send another text
@@ -171,7 +171,7 @@ func (s *Session) edit(next smtp.Command, text *string) (cmd command, problem st
 	switch {
 	case err == nil && slices.Contains(legal, cmd.Verb):
 		return cmd, ""
-	case s.plan.Target.Mode == trace.ModePractice:
+	case s.plan.Target.Mode != trace.ModeLive:
 		cmd.Command = smtp.Raw(*text)
 		return cmd, ""
 	case err != nil:

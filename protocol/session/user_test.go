@@ -149,3 +149,23 @@ func TestServerLeavesDuringPause(t *testing.T) {
 		})
 	}
 }
+
+// A message whose DATA was refused is sent after all when the user asks again.
+func TestDATAAgain(t *testing.T) {
+	asked := 0
+	tr, out := play(t, map[string]any{"pace": map[string]any{"breakpoints": []string{"after:DATA"}},
+		"messages": []any{letter("one\r\n"), letter("two\r\n")}},
+		join(hello, script{"C: MAIL *", "S: 250 ok", "C: RCPT *", "S: 250 ok", "C: RCPT *", "S: 550 no", "C: DATA", "S: 451 later", "C: DATA", "S: 354 go", "M", "S: 250 ok",
+			"C: MAIL *", "S: 550 no"}, leave),
+		func(s *session.Session, p *session.Pending) {
+			if p.Verb == "RSET" && asked == 0 {
+				asked++
+				s.Send("DATA")
+			} else {
+				s.Resume()
+			}
+		})
+	require.NoError(t, out.err)
+	assert.Equal(t, "one\r\n", out.message)
+	assert.Equal(t, trace.Partial, tr.Result.Messages[0].Outcome)
+}

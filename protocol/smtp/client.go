@@ -1,6 +1,7 @@
 // Package smtp is the client side of SMTP (RFC 5321) as a state machine without
 // input and output: bytes of the server in, events out. It speaks the commands of
-// RFC 5321, STARTTLS (RFC 3207) and AUTH (RFC 4954).
+// RFC 5321, STARTTLS (RFC 3207) and AUTH (RFC 4954), and sends commands in groups
+// when it is given several at once (RFC 2920).
 //
 // It refuses to know sockets, clocks, TLS and SASL mechanisms: a driver sends what
 // Output events carry, feeds what it reads, keeps time by Deadline events, does
@@ -53,6 +54,8 @@ type pending struct {
 	handle Handle
 	verb   Verb
 	raw    bool
+	behind bool // sent while others were pending
+	octets int  // of its line
 }
 
 // claim is what a reply answers. It is settled by its first byte: a server that
@@ -80,13 +83,47 @@ func (c *Client) State() State { return c.state }
 // more: what the server says later is in a new one.
 func (c *Client) Server() *Server { return c.server }
 
-// Legal lists what may be submitted now, nothing while a reply is awaited.
+// Ahead is the state that the commands of a group lead to if all that are pending
+// succeed: what is submitted now is judged by it. It is State when nothing is
+// pending, and when nothing may be sent behind what is.
+func (c *Client) Ahead() State {
+	s, _ := c.ahead()
+	return s
+}
+
+func (c *Client) ahead() (s State, open bool) {
+	s = c.state
+	if len(c.pending) == 0 {
+		return s, true
+	}
+	octets := 0
+	for _, p := range c.pending {
+		if p.raw || !leads(p.verb) {
+			return c.state, false
+		}
+		octets += p.octets
+		// What does not fit because something before it was refused changes nothing.
+		if row, ok := onReply(s, p, 250); ok {
+			s = row.Next
+		}
+	}
+	_, offered := c.server.Ext("PIPELINING")
+	if !offered || len(c.pending) >= MaxGroupCommands || octets+MaxCommandLine > MaxGroup {
+		return c.state, false
+	}
+	return s, true
+}
+
+// Legal lists what may be submitted now. While replies are awaited that is what
+// may join the commands that are on their way, where the server offers PIPELINING
+// (RFC 2920), and nothing elsewhere.
 func (c *Client) Legal() []Verb {
-	if len(c.pending) > 0 {
+	state, open := c.ahead()
+	if !open {
 		return nil
 	}
 	var legal []Verb
-	for _, r := range rules[c.state] {
+	for _, r := range rules[state] {
 		if r.verb != "" && c.holds(r.Guard) && !slices.Contains(legal, r.verb) {
 			legal = append(legal, r.verb)
 		}
@@ -123,36 +160,41 @@ func (c *Client) Submit(cmd Command) (Handle, error) {
 		return 0, err
 	}
 	c.last++
-	c.pending = append(c.pending, pending{c.last, verb, cmd.Raw})
+	p := pending{handle: c.last, verb: verb, raw: cmd.Raw, behind: len(c.pending) > 0}
 	if verb == VerbMessage {
+		c.pending = append(c.pending, p)
 		c.message = newTransparency(cmd.Message)
 		return c.last, nil
 	}
 	line := cmd.Line()
 	o := Output{Handle: c.last, Verb: verb, Off: c.out, Bytes: []byte(line + "\r\n"),
 		First: true, Last: true, Raw: cmd.Raw, Secret: secrets(verb, line)}
+	p.octets = len(o.Bytes)
+	c.pending = append(c.pending, p)
 	c.out += int64(len(o.Bytes))
-	c.deadline(verb, waitFor(verb))
+	if !p.behind {
+		c.deadline(verb, WaitFor(verb))
+	}
 	c.push(o)
 	return c.last, nil
 }
 
 // permit returns the verb as which a command may be sent now.
 func (c *Client) permit(cmd Command) (Verb, error) {
-	verb, legal := cmd.Verb, c.Legal()
+	verb, state, legal := cmd.Verb, c.Ahead(), c.Legal()
 	ok := slices.Contains(legal, verb)
 	if cmd.Raw {
 		verb = Raw(cmd.Arg).Verb
 		// Message text would swallow the line.
-		ok = len(legal) > 0 && c.state != StateData
-		if c.state == StateAuth {
+		ok = len(legal) > 0 && state != StateData
+		if state == StateAuth {
 			verb = VerbResponse
 		}
 	}
 	if !ok {
-		e := &NotLegalError{State: c.state, Verb: verb, Legal: legal}
-		if len(c.pending) > 0 && c.state != StateClosed && c.state != StateDesync {
-			e.Awaiting = c.pending[0].verb
+		e := &NotLegalError{State: state, Verb: verb, Legal: legal}
+		if len(c.pending) > 0 && len(legal) == 0 && c.state != StateClosed && c.state != StateDesync {
+			e.Awaiting = c.pending[len(c.pending)-1].verb
 		}
 		return "", e
 	}
@@ -264,7 +306,7 @@ func (c *Client) answered(r *Reply) {
 	p := c.pending[0]
 	c.pending = c.pending[1:]
 	c.learn(p.verb, r)
-	row, ok := onReply(c.state, p.verb, p.raw, r.Code)
+	row, ok := onReply(c.state, p, r.Code)
 	c.report(p, r, row, ok)
 	switch {
 	case ok:
@@ -272,7 +314,7 @@ func (c *Client) answered(r *Reply) {
 	case c.claim == early:
 		c.desync(CauseEarly, c.replyAt, fmt.Sprintf("the server answered %d before the end of the message was sent; "+
 			"there is no way to break off the message and go on", r.Code))
-	case !p.raw:
+	case !p.raw && c.state != StateClosed: // after a 421 the rest of a group may get any reply, or none
 		c.desync(CauseUnexpected, c.replyAt, fmt.Sprintf("a reply of %d to %s has no meaning (RFC 5321, 4.3.2), "+
 			"so it is unknown what the server does now", r.Code, awaited(p.verb)))
 	}
@@ -306,7 +348,12 @@ func (c *Client) report(p pending, r *Reply, row Transition, ok bool) {
 	c.goodbye = c.goodbye || r.Code == 421 || c.state == StateQuit
 	c.push(ReplyReceived{Handle: p.handle, Verb: p.verb, Reply: r, Off: c.replyAt, Len: c.in - c.replyAt,
 		On: row.On, State: c.state, Legal: c.Legal()})
-	c.deadline("", 0)
+	if ok && len(c.pending) > 0 && c.state != StateClosed {
+		next := c.pending[0].verb
+		c.deadline(next, WaitFor(next))
+	} else {
+		c.deadline("", 0)
+	}
 	c.changed(from, row.On)
 }
 

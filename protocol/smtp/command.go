@@ -187,6 +187,11 @@ func isCommand(v Verb) bool {
 	return false
 }
 
+// leads reports whether other commands may follow in the same group. RFC 2920, 3.1
+// says so of these. It also allows the message text as the first of a group, but
+// here nothing is sent behind it before the server has said what became of it.
+func leads(v Verb) bool { return v == VerbMail || v == VerbRcpt || v == VerbRset }
+
 // check finds what keeps a command from being sent at any time.
 func (c Command) check() error {
 	if c.Raw {

@@ -7,9 +7,9 @@ import (
 
 // NotLegalError says that a command may not be sent now.
 type NotLegalError struct {
-	State State
-	Verb  Verb // "" for a raw line without a known verb
-	// Awaiting is the verb whose reply must come first, "" when none is awaited.
+	State State // Client.Ahead
+	Verb  Verb  // "" for a raw line without a known verb
+	// Awaiting is the verb whose reply must come first, "" when something may be sent now.
 	Awaiting Verb
 	Legal    []Verb // what may be sent instead
 }

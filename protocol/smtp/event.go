@@ -13,7 +13,8 @@ type Handle int
 // Span is a half-open interval [from, to) of bytes.
 type Span [2]int64
 
-// Output is bytes for the driver to send, in this order, before it takes the next event.
+// Output is bytes for the driver to send, in this order, before it takes the next
+// event that is no Output: the commands of a group go out in one write.
 type Output struct {
 	Handle Handle
 	Verb   Verb
@@ -65,10 +66,10 @@ type StateChange struct {
 type UpgradeTLS struct{}
 
 // Deadline sets the timer of the driver anew. It comes before the Output that
-// starts the wait, so that it covers the sending too, and with Wait 0 when
-// nothing is awaited any more.
+// starts the wait, so that it covers the sending too, after a reply for the next
+// command of a group, and with Wait 0 when nothing is awaited any more.
 type Deadline struct {
-	Verb Verb // what is awaited, "" for nothing
+	Verb Verb // what is awaited first, "" for nothing or a raw line
 	Wait time.Duration
 }
 
@@ -105,7 +106,7 @@ const (
 type Closed struct {
 	// Expected is true after a reply that announces it: 2yz to QUIT, and 421.
 	Expected bool
-	// Awaiting is what was left without a reply, "" when nothing was.
+	// Awaiting is what was left without a reply, the first of a group, "" when nothing was.
 	Awaiting Verb
 	// State is the one in which it happened. When the message is awaited,
 	// StateMessage means that its final dot is out: the server may have accepted

@@ -16,6 +16,8 @@ func FuzzClient(f *testing.F) {
 		"<220 mx\n.e\n<250-mx\n<250-STARTTLS\n<250 AUTH PLAIN\n.s\n<220 go\n.t\n.e\n<250 mx\n",
 		"<220 mx\n.e\n<250 mx\n.mada@example.org\n<250 ok\n.rbob@example.net\n<250 ok\n.d\n<354 go\n.M.x\n<250 ok\n.q\n<221 bye\n.x\n",
 		"<220 mx\n.e\n<250 AUTH\n.aPLAIN\n<334 x\n.*QUJD\n<235 ok\n",
+		"<220 mx\n.e\n<250-mx\n<250 PIPELINING\n.m\n.rbob@example.net\n.rpostmaster\n.d\n<250 ok\n<550 no\n<450 no\n<354 go\n.M\n<554 no\n.q\n",
+		"<220 mx\n.e\n<250-mx\n<250 PIPELINING\n.m\n.rpostmaster\n.d\n<550 no\n<503 no\n<503 no\n.m\n<250 ok\n.cRSET\n.m\n<421 no\n.x\n",
 		"<220 mx\n.RDATA\n<354 go\n.M\n.p\n<421 no\n.x\n",
 		"<220 mx\n<220 mx\n",
 		"<\x16\x03\x01\n",

@@ -28,6 +28,15 @@ const (
 	MaxReply      = 64 << 10
 	// MaxChunk is the most that one Output of a message carries.
 	MaxChunk = 64 << 10
+	// MaxGroup and MaxGroupCommands bound the commands that wait for their replies
+	// at once. A group is to fit into the TCP window of the server, "usually, but
+	// not always, 4K octets" (RFC 2920, 3.1), and its replies, of MaxLegalReply
+	// octets each, into that of a client that does not read while it writes:
+	// 64 KiB without window scaling. Otherwise both sides could wait for each
+	// other to read. The parameters of a service extension in the last command
+	// that still found room come on top.
+	MaxGroup         = 4096
+	MaxGroupCommands = 100
 )
 
 // How long to wait for the server, RFC 5321, 4.5.3.2. These are minimums for a
@@ -44,8 +53,8 @@ const (
 	WaitOther = 5 * time.Minute
 )
 
-// waitFor is how long the reply to a line may take.
-func waitFor(v Verb) time.Duration {
+// WaitFor is how long the reply to a line may take.
+func WaitFor(v Verb) time.Duration {
 	switch v {
 	case VerbMail:
 		return WaitMail

@@ -22,7 +22,7 @@ type (
 
 var (
 	greeting  = script{"220 mx.example.net ESMTP\r\n"}
-	ready     = append(greeting, must(Ehlo("page.example")), "250-mx.example.net\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 SIZE 1000\r\n")
+	ready     = append(greeting, must(Ehlo("page.example")), "250-mx.example.net\r\n250-PIPELINING\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 SIZE 1000\r\n")
 	inMail    = append(ready[:len(ready):len(ready)], must(Mail("ada@example.org")), "250 ok\r\n")
 	inRcpt    = append(inMail[:len(inMail):len(inMail)], must(Rcpt("bob@example.net")), "250 ok\r\n")
 	inData    = append(inRcpt[:len(inRcpt):len(inRcpt)], Data(), "354 go on\r\n")

@@ -6,7 +6,7 @@ import (
 )
 
 // State is where the client stands. A command that waits for its reply does not
-// change it; the reply does.
+// change it; the reply does. See Client.Ahead for commands in a group.
 type State string
 
 const (
@@ -37,12 +37,14 @@ const (
 	onDesync  = "desync"
 )
 
-// Guards. A guard must hold when the command is sent.
+// Guards. A guard must hold when the command is sent; a row with guardGroup is
+// only for replies, as nobody may count on a refusal.
 const (
 	guardHelo     = "no STARTTLS done, EHLO not answered 4yz"
 	guardStartTLS = "offered, no STARTTLS done"
 	guardAuth     = "offered, not authenticated"
 	guardRaw      = "sent raw"
+	guardGroup    = "sent in a group, what came before it was refused"
 )
 
 // Transition is a row of the table that drives the client.
@@ -93,6 +95,12 @@ var Transitions = []Transition{
 	{StateReady, "AUTH any", guardAuth, StateReady, "RFC 4954, 4"},
 	{StateReady, "MAIL 2yz", "", StateMail, "RFC 5321, 3.3"},
 	{StateReady, "MAIL any", "", StateReady, "RFC 5321, 3.3"},
+	// MAIL was refused, and what was sent behind it without waiting is answered.
+	{StateReady, "RCPT 4yz", guardGroup, StateReady, "RFC 2920, 3.1"},
+	{StateReady, "RCPT 5yz", guardGroup, StateReady, "RFC 2920, 3.1"},
+	{StateReady, "DATA 354", guardGroup, StateData, "RFC 2920, 3.1"},
+	{StateReady, "DATA 4yz", guardGroup, StateReady, "RFC 2920, 3.1"},
+	{StateReady, "DATA 5yz", guardGroup, StateReady, "RFC 2920, 3.1"},
 	{StateReady, "RSET any", "", StateReady, "RFC 5321, 4.1.1.5"},
 	{StateReady, "NOOP any", "", StateReady, "RFC 5321, 4.1.1.9"},
 	{StateReady, "HELP any", "", StateReady, "RFC 5321, 4.1.1.8"},
@@ -108,6 +116,11 @@ var Transitions = []Transition{
 
 	{StateMail, "RCPT 2yz", "", StateRcpt, "RFC 5321, 3.3"},
 	{StateMail, "RCPT any", "", StateMail, "RFC 5321, 3.3"},
+	// Every recipient was refused; a server may say 354 all the same, and is then
+	// sent a message of nothing but the final dot.
+	{StateMail, "DATA 354", guardGroup, StateData, "RFC 2920, 3.1"},
+	{StateMail, "DATA 4yz", guardGroup, StateMail, "RFC 2920, 3.1"},
+	{StateMail, "DATA 5yz", guardGroup, StateMail, "RFC 2920, 3.1"},
 	{StateMail, "RSET 2yz", "", StateReady, "RFC 5321, 4.1.1.5"},
 	{StateMail, "RSET any", "", StateMail, "RFC 5321, 4.1.1.5"},
 	{StateMail, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
@@ -199,11 +212,12 @@ func (r *rule) fit(code int) int {
 	return 0
 }
 
-// onReply finds the row for the reply to a verb. Raw commands have rows of their own.
-func onReply(s State, v Verb, raw bool, code int) (best Transition, ok bool) {
-	most := 0
+// onReply finds the row for the reply to a command. Raw commands have rows of
+// their own, and so do those that were sent behind others.
+func onReply(s State, p pending, code int) (best Transition, ok bool) {
+	v, most := p.verb, 0
 	for _, r := range rules[s] {
-		if r.verb != v || v == "" {
+		if r.verb != v || v == "" || r.Guard == guardGroup && !p.behind {
 			continue
 		}
 		if f := r.fit(code); f > most {
@@ -213,7 +227,7 @@ func onReply(s State, v Verb, raw bool, code int) (best Transition, ok bool) {
 	if code == 421 && most < 3 {
 		return on(s, on421), true
 	}
-	if most == 0 && raw {
+	if most == 0 && p.raw {
 		for _, r := range rules[AnyState] {
 			if r.verb == v && v != "" && r.fit(code) > 0 {
 				return r.Transition, true
