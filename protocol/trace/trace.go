@@ -48,8 +48,9 @@ const (
 
 // Host is one lane of the ladder.
 type Host struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Address string `json:"address,omitempty"` // in a lab
 }
 
 // Ids of the hosts of every session. A lab has more: see protocol/session.
@@ -181,6 +182,7 @@ type Event struct {
 	Layer Layer     `json:"layer"`
 	Kind  Kind      `json:"kind"`
 	Dir   Direction `json:"dir,omitempty"`
+	Hop   int       `json:"hop,omitempty"`  // connection of layer smtp that it belongs to, 0 for the page's own
 	From  string    `json:"from,omitempty"` // Host.ID
 	To    string    `json:"to,omitempty"`   // Host.ID
 	Src   Source    `json:"src"`

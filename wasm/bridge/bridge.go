@@ -39,6 +39,15 @@ func Post(typ string, values map[string]any) {
 	js.Global().Call("postMessage", object(typ, values))
 }
 
+// PostJSON sends a message with one value, as the text of its JSON.
+func PostJSON(typ, key string, value any) {
+	b, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	Post(typ, map[string]any{key: string(b)})
+}
+
 func object(typ string, values map[string]any) js.Value {
 	o := js.Global().Get("Object").New()
 	o.Set("type", typ)

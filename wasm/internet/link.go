@@ -18,9 +18,9 @@ import (
 // Link is how two hosts are joined. Both directions are alike, and each is a
 // queue of its own: packets leave it in the order in which they came, one after
 // the other at the bandwidth, and spend the delay on the way. The queue has no
-// end, so that nothing is lost but by Loss. The zero value is a perfect wire.
+// end, so that nothing is lost but by Loss. The zero value is a perfect, short wire.
 type Link struct {
-	Delay     string  `json:"delay"`     // one way, "40ms"; default none
+	Delay     string  `json:"delay"`     // one way, "40ms"; default and least: 1 us
 	Bandwidth string  `json:"bandwidth"` // per second, "64kbit", "10Mbit", "1.5Gbit"; default without limit
 	Loss      float64 `json:"loss"`      // probability that a packet is lost
 	Reorder   float64 `json:"reorder"`   // that it is held back for a while, at most half the delay or 1 ms
@@ -37,6 +37,10 @@ const (
 	minMTU   = 68
 	maxMTU   = math.MaxUint16
 	maxDelay = 24 * time.Hour
+	// minDelay is that of 200 m of fibre. Where a round trip took no time at all, TCP
+	// would find everything that it just sent again overdue (RACK, RFC 8985, 6.2) and
+	// send it again, without end and without an instant passing.
+	minDelay = time.Microsecond
 	// minHold is the longest that a packet is held back where the link has no delay.
 	minHold = time.Millisecond
 )
@@ -87,6 +91,7 @@ func (l Link) parse() (settings, error) {
 	case s.mtu > maxMTU:
 		return s, fmt.Errorf("link.mtu: %d is above %d, the length of the longest IP packet (RFC 791, 3.1)", s.mtu, maxMTU)
 	}
+	s.delay = max(s.delay, minDelay)
 	s.hold = max(s.delay/2, minHold)
 	return s, nil
 }

@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"net"
 	"time"
 
@@ -73,9 +72,9 @@ func (l *live) run(text []byte, url string) {
 	}
 	if err != nil {
 		t := session.Unrunnable(tool, err, sink)
-		post("start", "meta", t.Meta)
+		bridge.PostJSON("start", "meta", t.Meta)
 		sink.Flush()
-		post("done", "result", t.Result)
+		bridge.PostJSON("done", "result", t.Result)
 		return
 	}
 	s := session.New(session.Config{
@@ -88,13 +87,13 @@ func (l *live) run(text []byte, url string) {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	l.session, l.cancel = s, cancel
-	post("start", "meta", s.Meta())
+	bridge.PostJSON("start", "meta", s.Meta())
 	go func() {
 		t := s.Run(ctx)
 		cancel()
 		l.session = nil
 		sink.Flush()
-		post("done", "result", t.Result)
+		bridge.PostJSON("done", "result", t.Result)
 	}()
 }
 
@@ -103,14 +102,5 @@ func pending(p *session.Pending) {
 		bridge.Post("resumed", nil)
 		return
 	}
-	post("pending", "pending", p)
-}
-
-// post sends one value as JSON.
-func post(typ, key string, value any) {
-	b, err := json.Marshal(value)
-	if err != nil {
-		panic(err)
-	}
-	bridge.Post(typ, map[string]any{key: string(b)})
+	bridge.PostJSON("pending", "pending", p)
 }
