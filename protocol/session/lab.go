@@ -39,6 +39,9 @@ const (
 	Chain      Route = "chain"      // and that hands it to another, and so on
 )
 
+// LabClient is the address of the page's host in a lab.
+const LabClient = "192.0.2.10"
+
 // MaxRelays is the length of the longest chain.
 const MaxRelays = 4
 

@@ -17,7 +17,7 @@ type Plan struct {
 	Target   Target    `json:"target"`
 	Security Security  `json:"security"` // default "starttls"
 	TLS      TLS       `json:"tls"`
-	EHLO     string    `json:"ehlo"` // default "[127.0.0.1]", an address literal (RFC 5321, 4.1.3)
+	EHLO     string    `json:"ehlo"` // default: the address literal (RFC 5321, 4.1.3) of this host
 	Auth     *Auth     `json:"auth,omitempty"`
 	Messages []Message `json:"messages"` // none: look at the server and leave
 	Options  Options   `json:"options"`
@@ -95,7 +95,7 @@ func (e *PlanError) Error() string { return "The plan cannot be run. " + e.Probl
 
 // ParsePlan reads a plan, fills in defaults and checks it. The error is a *PlanError.
 func ParsePlan(b []byte) (*Plan, error) {
-	p := Plan{Security: STARTTLS, EHLO: "[127.0.0.1]", Options: Options{Size: true, Protocol: "smtp"},
+	p := Plan{Security: STARTTLS, Options: Options{Size: true, Protocol: "smtp"},
 		Lab: Lab{Route: Direct, Relays: 2, Transport: "tcp"}, Seed: 1}
 	if err := decode(b, &p); err != nil {
 		return nil, &PlanError{err.Error() + "."}
@@ -108,6 +108,12 @@ func ParsePlan(b []byte) (*Plan, error) {
 }
 
 func (p *Plan) fillIn() {
+	if p.EHLO == "" {
+		p.EHLO = "[127.0.0.1]"
+		if p.Target.Mode == trace.ModeLab {
+			p.EHLO = "[" + LabClient + "]"
+		}
+	}
 	if p.Target.Host == "" && p.Target.Mode == trace.ModePractice {
 		p.Target.Host = PracticeHost
 	}

@@ -218,7 +218,9 @@ func (s *Session) dial(ctx context.Context) *failure {
 		}
 		return f
 	}
-	s.roundTrips++ // SYN, SYN ACK
+	if conn.RemoteAddr().Network() != "udp" {
+		s.roundTrips++ // SYN, SYN ACK
+	}
 	s.conn = newConduit(s.rec, conn)
 	return nil
 }

@@ -31,8 +31,8 @@ const handshakeWait = 30 * time.Second
 // certificate that is not trusted ends the session, unless the plan says to go on.
 func (s *Session) startTLS(ctx context.Context) *failure {
 	s.phase = "tls"
-	ctx, cancel := context.WithTimeout(ctx, handshakeWait)
-	defer cancel()
+	s.conn.raw.SetDeadline(s.config.Now().Add(handshakeWait)) //nolint:errcheck // a connection that cannot wait fails in the handshake
+	defer s.conn.raw.SetDeadline(time.Time{})                 //nolint:errcheck // as above
 
 	h := trace.HandshakeData{Started: int64(s.rec.Elapsed()), ServerName: s.plan.TLS.ServerName}
 	config := &tls.Config{
@@ -67,7 +67,7 @@ func (s *Session) startTLS(ctx context.Context) *failure {
 		return nil
 	}
 
-	f := s.explainHandshake(ctx, err, &h)
+	f := s.explainHandshake(err, &h)
 	s.rec.Add(trace.Event{Layer: trace.LayerTLS, Kind: trace.KindAlert, Src: trace.Derived,
 		From: trace.HostClient, To: trace.HostServer, Data: trace.Encode(h), Text: h.Problem})
 	return f
@@ -174,7 +174,7 @@ func explainCertificate(err error, leaf *x509.Certificate, name string, now time
 
 // explainHandshake turns a failed handshake into the session's failure, and
 // completes what the trace says of it.
-func (s *Session) explainHandshake(ctx context.Context, err error, h *trace.HandshakeData) *failure {
+func (s *Session) explainHandshake(err error, h *trace.HandshakeData) *failure {
 	var (
 		header tls.RecordHeaderError
 		alert  tls.AlertError
@@ -189,7 +189,7 @@ func (s *Session) explainHandshake(ctx context.Context, err error, h *trace.Hand
 		f.message = fmt.Sprintf("TLS was expected from %s, but it answered in clear text: %q. This port speaks SMTP without TLS at first: choose STARTTLS or None, or use port 465.", where, smtp.Escape(string(first)))
 	case errors.As(err, &alert):
 		f.message = fmt.Sprintf("%s refused the TLS handshake: %v. See what versions, suites and names it accepts.", where, alert)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		f.code, f.permanent = trace.CodeTimeout, false
 		f.message = fmt.Sprintf("%s did not answer the TLS handshake within %v. A server that speaks first in clear text waits here too: try STARTTLS or None.", where, handshakeWait)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

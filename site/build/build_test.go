@@ -25,6 +25,7 @@ func fixture(t *testing.T, overrides map[string]string) project {
 	content := map[string]string{
 		"go.mod":             "module fixture\n\ngo 1.26\n",
 		"wasm/live/main.go":  "package main\n\nfunc main() { println(\"live\") }\n",
+		"wasm/lab/main.go":   "package main\n\nfunc main() { println(\"lab\") }\n",
 		"site/index.html":    `<link rel="stylesheet" href="src/page.css"><script type="module" src="src/page.ts"></script><a href="other/x">x</a>`,
 		"site/src/page.css":  "body { color: red }\n",
 		"site/src/page.ts":   "import \"./page.css\";\nimport { worker, live } from \"virtual:assets\";\nimport book from \"virtual:book\";\nimport transitions from \"virtual:transitions\";\nconsole.log(worker, live, Object.keys(book).length, transitions.length);\n",
@@ -254,8 +255,10 @@ func TestBuildPage(t *testing.T) {
 	}
 	live, wasm := named(t, built, "assets/live-????????.wasm")
 	assert.True(t, strings.HasPrefix(wasm, "\x00asm"))
+	lab, _ := named(t, built, "assets/lab-????????.wasm")
 	_, page := named(t, built, "assets/page-????????.js")
 	assert.Contains(t, page, live)
+	assert.Contains(t, built, lab+".br")
 	assert.Contains(t, built, live+".br")
 
 	require.NoError(t, os.WriteFile(p.path("wasm/live/main.go"), []byte("package main\n\nfunc main() { x }\n"), 0o644))

@@ -199,7 +199,7 @@ func (p project) buildTests(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.setAssets(map[string]string{"worker": assets + "/worker.js", "live": assets + "/live.wasm"})
+	m.setAssets(map[string]string{"worker": assets + "/worker.js", "live": assets + "/live.wasm", "lab": assets + "/lab.wasm"})
 	var tests []string
 	err = filepath.WalkDir(p.path("site/test"), func(name string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(name, ".test.ts") {

@@ -78,25 +78,28 @@ func (p project) buildPage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	live, err := p.compileLive(ctx)
-	if err != nil {
+	made, names := files{}, map[string]string{}
+	for _, engine := range engines {
+		code, err := p.compile(ctx, engine)
+		if err != nil {
+			return err
+		}
+		names[engine] = hashedName(engine, ".wasm", code)
+		made[names[engine]] = code
+	}
+	modules.setAssets(names)
+	if names["worker"], err = p.bundleWorker(made, modules); err != nil {
 		return err
 	}
-	made := files{}
-	liveName := hashedName("live", ".wasm", live)
-	made[liveName] = live
-
-	modules.setAssets(map[string]string{"live": liveName})
-	workerName, err := p.bundleWorker(made, modules)
-	if err != nil {
-		return err
-	}
-	modules.setAssets(map[string]string{"live": liveName, "worker": workerName})
+	modules.setAssets(names)
 	if err := p.bundleIndex(made, modules); err != nil {
 		return err
 	}
 	return p.install(ctx, made)
 }
+
+// engines are the programs of wasm/ that the page runs.
+var engines = []string{"lab", "live"}
 
 // smallCode keeps the compiler from copying functions into their callers, save in the packages that carry the bulk of TLS:
 // without them it would be three times slower, with them it is as fast as a build that inlines everywhere, and a
@@ -112,11 +115,11 @@ var smallCode = []string{
 	"-gcflags=math/bits=",
 }
 
-// compileLive returns live.wasm. It stays in .cache, where an unchanged one is not linked again.
-func (p project) compileLive(ctx context.Context) ([]byte, error) {
-	out := p.path(".cache/build/live.wasm")
+// compile returns the code of an engine. It stays in .cache, where an unchanged one is not linked again.
+func (p project) compile(ctx context.Context, engine string) ([]byte, error) {
+	out := p.path(".cache/build/" + engine + ".wasm")
 	args := append([]string{"build", "-trimpath", "-ldflags=-s -w"}, smallCode...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "-o", out, "./wasm/live")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "-o", out, "./wasm/"+engine)...)
 	cmd.Dir = p.root
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
 	if _, err := output(cmd); err != nil {
@@ -125,7 +128,7 @@ func (p project) compileLive(ctx context.Context) ([]byte, error) {
 	return os.ReadFile(out)
 }
 
-// wasmExec returns the JavaScript that belongs to the Go toolchain which compiles live.wasm.
+// wasmExec returns the JavaScript that belongs to the Go toolchain which compiles the engines.
 func (p project) wasmExec(ctx context.Context) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", "env", "GOROOT")
 	cmd.Dir = p.root

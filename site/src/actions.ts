@@ -2,12 +2,19 @@
 // bubble to it and no further.
 
 import type { Form } from "./plan.ts";
+import type { Packets, Pane, Scale } from "./view.ts";
 
 export type Action =
-  | { do: "run" | "step" | "pause" | "reset" | "stop" | "retry" | "theme" | "plan" | "sheet" | "end" | "help" | "open" | "stored" }
-  | { do: "save"; format: "json" | "text" }
+  | { do: "run" | "step" | "pause" | "reset" | "stop" | "retry" | "theme" | "plan" | "sheet" | "end" | "help" | "open" | "stored" | "takeover" }
+  | { do: "save"; format: "json" | "text" | "pcapng"; host?: string }
   | { do: "secrets"; include: boolean }
-  | { do: "show"; what: "ladder" | "transcript" }
+  | { do: "show"; what: Pane }
+  | { do: "scale"; scale: Scale }
+  | { do: "packets"; packets: Packets }
+  /** Lab time per real time; 0 for all at once. */
+  | { do: "speed"; speed: number }
+  /** The cursor to the next or previous packet, or SMTP row. */
+  | { do: "packet" | "smtp"; by: 1 | -1 }
   | { do: "pick"; key: string }
   | { do: "cursor"; upto: number }
   | { do: "draft"; text: string };

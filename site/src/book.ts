@@ -50,7 +50,15 @@ export function eventEntry(e: TraceEvent): Entry | undefined {
     case "tls":
       if (e.kind === "record") return look(`tls.record.${e.data.type}`, "event.tls.record");
       return look(`event.tls.${e.kind}`);
-    case "tunnel": return look(`event.tunnel.${e.kind}`);
+    case "tcp": {
+      const flag = e.kind === "segment" ? /SYN|FIN|RST/.exec(e.data.segment?.flags ?? "")?.[0] : undefined;
+      return look(flag && `tcp.flag.${flag.toLowerCase()}`, "event.tcp.segment");
+    }
+    case "tunnel":
+    case "dns":
+    case "udp":
+    case "ip":
+    case "mail": return look(`event.${e.layer}.${e.kind}`);
     case "app": return e.kind === "error" ? look(`error.${e.data.code}`) : undefined;
   }
 }

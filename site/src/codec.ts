@@ -1,7 +1,7 @@
 // Reads a saved trace, as strictly as protocol/trace does: what is unknown, out
 // of order or out of range is an error that says where.
 
-import { fromBase64, Stream, STREAMS, TraceStore, VERSION, type SavedTrace, type StreamName, type TraceEvent } from "./trace.ts";
+import { fromBase64, isStreamName, Stream, TraceStore, VERSION, type PacketData, type SavedTrace, type TraceEvent } from "./trace.ts";
 
 export class TraceError extends Error {
   override name = "TraceError";
@@ -29,8 +29,31 @@ const HANDSHAKE = {
 const COMMAND = { verb: "string", raw: "boolean?", edited: "boolean?", deadline: "int?" };
 const PAUSE = { verb: "string", edited: "boolean?" };
 
+const PACKET = {
+  arrives: "int", fate: "string", held: "int?", of: "int?", flip: optional({ offset: "int", mask: "int" }), carries: optional(RANGE),
+  segment: optional({
+    flow: "int", flags: "string", seq: "int", ack: "int?", window: "int", len: "int", options: "string?", inFlight: "int", again: "int?",
+  }),
+};
+const STATE = {
+  host: "string", flow: "int", packet: "int", name: "string", cwnd: "int", ssthresh: "int?", congestion: "string",
+  rto: "int", srtt: "int?", rttvar: "int?",
+  inner: optional({
+    outstanding: "int", inFlight: "int", sendWindow: "int", receiveWindow: "int", sendBuffered: "int", unread: "int", mss: "int",
+  }),
+};
+const MAIL = {
+  host: "string", queueID: "string", from: "string", to: nullable(["string"]), size: "int?", attempt: "int?", next: "string?", hop: "int?",
+  reason: "string?", retry: "int?", mailbox: "string?",
+};
+
 const KINDS: Record<string, Record<string, Shape | null>> = {
   tunnel: { resolving: TUNNEL, addresses: TUNNEL, dialing: TUNNEL, opened: TUNNEL },
+  dns: { query: PACKET, answer: PACKET },
+  ip: { packet: PACKET },
+  udp: { datagram: PACKET },
+  tcp: { segment: PACKET, state: STATE, analysis: { packet: "int", host: "string", marks: ["string"], duplicateACK: "int?" } },
+  mail: { queued: MAIL, attempt: MAIL, deferred: MAIL, relayed: MAIL, bounced: MAIL, delivered: MAIL },
   tls: {
     start: null, handshake: HANDSHAKE, alert: HANDSHAKE,
     record: { type: "string", version: "string", plain: optional(RANGE), sealed: "int?", count: "int?" },
@@ -47,7 +70,7 @@ const KINDS: Record<string, Record<string, Shape | null>> = {
 };
 
 const EVENT = {
-  n: "int", t: "int", layer: "string", kind: "string", dir: "string?", from: "string?", to: "string?", src: "string",
+  n: "int", t: "int", layer: "string", kind: "string", dir: "string?", hop: "int?", from: "string?", to: "string?", src: "string",
   at: optional(RANGE), text: "string?", fields: optional([FIELD]), data: () => {}, secret: optional([["int"]]),
 };
 
@@ -55,11 +78,11 @@ const TRACE = {
   v: "int",
   meta: {
     tool: "string", mode: "string", started: "string", plan: () => {}, seed: "int?",
-    hosts: nullable([{ id: "string", name: "string" }]),
+    hosts: nullable([{ id: "string", name: "string", address: "string?" }]),
   },
   streams: (v: unknown, path: string) => {
     for (const name of Object.keys(object(v, path))) {
-      if (!STREAMS.includes(name as StreamName)) throw new TraceError(`${path}: unknown stream "${name}"`);
+      if (!isStreamName(name)) throw new TraceError(`${path}: unknown stream "${name}"`);
     }
   },
   events: [EVENT],
@@ -121,10 +144,10 @@ export function decode(text: string): TraceStore {
   const saved = json as SavedTrace;
   if (saved.v !== VERSION) throw new TraceError(`trace.v: is ${saved.v}, this page reads version ${VERSION}`);
   oneOf(saved.meta.mode, ["lab", "practice", "live"], "trace.meta.mode");
-  const streams = Object.fromEntries(STREAMS.map((name) => [name, stream(saved.streams[name] ?? "", `trace.streams.${name}`)])) as Record<StreamName, Stream>;
-  const store = new TraceStore({ ...saved.meta, hosts: saved.meta.hosts ?? [] }, streams);
+  const store = new TraceStore({ ...saved.meta, hosts: saved.meta.hosts ?? [] });
+  for (const [name, s] of Object.entries(saved.streams)) if (isStreamName(name)) store.streams.set(name, stream(s, `trace.streams.${name}`));
   saved.events.forEach((e, i) => {
-    checkEvent(e, i, streams);
+    checkEvent(e, i, store);
     store.append([e]);
   });
   if (saved.result) {
@@ -134,7 +157,7 @@ export function decode(text: string): TraceStore {
   return store;
 }
 
-function checkEvent(e: TraceEvent, i: number, streams: Record<StreamName, Stream>): void {
+function checkEvent(e: TraceEvent, i: number, store: TraceStore): void {
   const path = `trace.events[${i}]`;
   if (e.n !== i) throw new TraceError(`${path}.n: is ${e.n}, its position is ${i}`);
   if (e.t < 0) throw new TraceError(`${path}.t: is negative`);
@@ -145,14 +168,23 @@ function checkEvent(e: TraceEvent, i: number, streams: Record<StreamName, Stream
   if (kind) check(e.data, kind, `${path}.data`);
   else if (e.data !== undefined) throw new TraceError(`${path}.data: ${e.layer}/${e.kind} has none`);
   const len = e.at?.len ?? 0;
-  if (e.at) inside(e.at.off, e.at.len, streams[e.at.stream]?.length ?? -1, `${path}.at`);
+  if (e.at) inside(e.at.off, e.at.len, store.streams.get(e.at.stream)?.length ?? -1, `${path}.at`);
   e.fields?.forEach((f, j) => inside(f.off, f.len, len, `${path}.fields[${j}]`));
   e.secret?.forEach(([from, to], j) => inside(from, to - from, len, `${path}.secret[${j}]`));
   if (e.layer === "tls" && e.kind === "record" && e.data.plain) {
     const p = e.data.plain;
-    inside(p.off, p.len, streams[p.stream]?.length ?? -1, `${path}.data.plain`);
+    inside(p.off, p.len, store.streams.get(p.stream)?.length ?? -1, `${path}.data.plain`);
   }
+  if (e.at?.stream === "packets") checkPacket(e.data as PacketData, i, `${path}.data`);
+  if (e.layer === "tcp" && (e.kind === "analysis" || e.kind === "state")) inside(e.data.packet, 1, i, `${path}.data.packet`);
   if (e.layer === "smtp" && e.kind === "reply" && e.data.answers !== undefined) inside(e.data.answers, 1, i, `${path}.data.answers`);
+}
+
+function checkPacket(d: PacketData, i: number, path: string): void {
+  oneOf(d.fate, ["delivered", "lost", "reordered", "corrupted", "duplicated"], `${path}.fate`);
+  if (d.of !== undefined) inside(d.of, 1, i, `${path}.of`);
+  if (d.segment?.again !== undefined) inside(d.segment.again, 1, i, `${path}.segment.again`);
+  if (d.carries && !isStreamName(d.carries.stream)) throw new TraceError(`${path}.carries: unknown stream "${d.carries.stream}"`);
 }
 
 function inside(off: number, len: number, size: number, path: string): void {

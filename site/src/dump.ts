@@ -25,7 +25,7 @@ export interface Dump {
 
 /** The bytes of a range, at most max of them, with their fields. */
 export function dump(trace: TraceStore, at: Range, fields: readonly DumpField[], secret: readonly Span[], max: number, tail?: Uint8Array): Dump {
-  const pieces = trace.streams[at.stream].pieces(at.off, at.len), first = pieces[0];
+  const pieces = trace.stream(at.stream).pieces(at.off, at.len), first = pieces[0];
   let bytes = first && "bytes" in first ? first.bytes.subarray(0, max) : new Uint8Array();
   const elided = pieces.reduce((n, p) => n + ("gap" in p ? p.gap : 0), 0), rest = at.len - bytes.length;
   if (tail && rest === 0) {
@@ -69,7 +69,7 @@ export function fieldText(trace: TraceStore, e: TraceEvent, f: DumpField, secret
   if (f.value !== undefined) return f.value;
   if (!e.at) return "";
   if (secret.some(([from, to]) => f.off < to && f.off + f.len > from)) return "••••••••";
-  const b = trace.streams[e.at.stream].bytes(e.at.off + f.off, Math.min(f.len, 200));
+  const b = trace.stream(e.at.stream).bytes(e.at.off + f.off, Math.min(f.len, 200));
   const text = [...b].every((x) => x > 0x1f && x !== 0x7f) ? new TextDecoder().decode(b) : [...b].map((x) => (x > 0x1f && x < 0x7f ? String.fromCharCode(x) : "·")).join("");
   return f.len > 200 ? `${text}…` : text;
 }

@@ -1,7 +1,17 @@
-// The engine is Go in a Worker. This is its life: it is started by the first
-// run, and replaced after a crash. It knows messages, not what they mean for a view.
+// The engine is Go in a Worker: one for real servers, one for the lab. This is its
+// life: it is started by the first run, and replaced after a crash. It knows
+// messages, not what they mean for a view.
 
-import { progress, TraceStore, type ErrorInfo, type Meta, type Result, type Span, type TraceEvent } from "./trace.ts";
+import { progress, TraceStore, type ErrorInfo, type Meta, type Mode, type Result, type Span, type TraceEvent } from "./trace.ts";
+
+/** Which engine: a program of wasm/. */
+export type Kind = "live" | "lab";
+
+/** What the engine has to know of a plan. */
+export interface Runnable {
+  target: { mode: Mode; host: string };
+  seed?: number;
+}
 
 /** What the engine would send next, while it is paused. */
 export interface Pending {
@@ -22,13 +32,16 @@ type FromWorker =
   | { type: "ready" }
   | { type: "start"; meta: string }
   | { type: "batch"; events: string; streams: { name: string; off: number; bytes: Uint8Array }[] }
-  | { type: "pending"; pending: string }
+  | { type: "pending"; pending: string; number?: number }
   | { type: "resumed" }
   | { type: "done"; result: string }
+  | { type: "exported"; bytes?: Uint8Array; problem?: string }
   | { type: "crash"; message: string };
 
 type Order =
   | { type: "run"; plan: string; tunnel: string }
+  | { type: "run"; plan: string; seed: number; again: string }
+  | { type: "export"; trace: string; host: string; secrets: string }
   | { type: "send"; text: string }
   | { type: "pause" | "resume" | "step" | "cancel" };
 
@@ -54,12 +67,17 @@ export class Engine {
   /** The engine's last words, when the state is crashed. */
   crash = "";
 
-  #worker: WorkerLike | undefined;
+  #workers: Partial<Record<Kind, WorkerLike>> = {};
+  #kind: Kind = "live";
   #finish: ((t: TraceStore) => void) | undefined;
-  #plan: { target: { mode: "practice" | "live"; host: string } } | undefined;
+  #plan: Runnable | undefined;
+  /** How pauses were ended, by how much had been sent before: a run that is taken up repeats it. */
+  #answers: Record<number, { do: "step" | "resume" | "send"; text?: string }> = {};
+  #number = 0; // of sends before the pause
+  #exported: ((m: { bytes?: Uint8Array; problem?: string }) => void) | undefined;
 
   constructor(
-    readonly spawn: () => WorkerLike,
+    readonly spawn: (kind: Kind) => WorkerLike,
     readonly on: EngineEvents,
   ) {}
 
@@ -69,21 +87,45 @@ export class Engine {
   }
 
   /** Starts the worker, which then loads Go, so that the first run has less to wait for. */
-  warmUp(): void {
-    this.#get();
+  warmUp(kind: Kind): void {
+    this.#get(kind);
   }
 
   /** Runs a plan. The promise is kept when the session is over, however it ended. */
-  run(plan: { target: { mode: "practice" | "live"; host: string } }, tunnel: string): Promise<TraceStore> {
+  run(plan: Runnable, tunnel: string): Promise<TraceStore> {
+    this.#answers = {};
+    return this.#run(plan, tunnel, "");
+  }
+
+  /** Runs the last experiment again, in which the same happens, up to a number of sends; then it pauses. */
+  takeUp(sends: number): Promise<TraceStore> {
+    const plan = this.#plan;
+    if (plan?.target.mode !== "lab") return Promise.reject(new Error("only an experiment in the lab can be taken up"));
+    for (const n of Object.keys(this.#answers)) if (Number(n) >= sends) delete this.#answers[Number(n)];
+    return this.#run(plan, "", JSON.stringify({ sends, answers: this.#answers }));
+  }
+
+  #run(plan: Runnable, tunnel: string, again: string): Promise<TraceStore> {
     if (this.busy) return Promise.reject(new Error("a session is open; reset it before the next run"));
     this.trace = this.pending = undefined;
     this.crash = "";
     this.#plan = plan;
+    this.#kind = plan.target?.mode === "lab" ? "lab" : "live";
     this.state = "loading";
-    const over = new Promise<TraceStore>((resolve) => (this.#finish = resolve));
-    this.#order({ type: "run", plan: JSON.stringify(plan), tunnel });
+    const over = new Promise<TraceStore>((resolve) => (this.#finish = resolve)), text = JSON.stringify(plan);
+    this.#order(this.#kind === "lab" ? { type: "run", plan: text, seed: plan.seed ?? 1, again } : { type: "run", plan: text, tunnel });
     this.on.change();
     return over;
+  }
+
+  /** The packets of a trace as a capture file, as one of its hosts saw them. The keys that open its TLS are secrets. */
+  async packets(trace: TraceStore, host: string, secrets: boolean): Promise<Uint8Array> {
+    if (this.#exported) throw new Error("an export is under way");
+    const answer = new Promise<{ bytes?: Uint8Array; problem?: string }>((resolve) => (this.#exported = resolve));
+    this.#get("lab").postMessage({ type: "export", trace: JSON.stringify(trace), host, secrets: secrets ? "yes" : "" } satisfies Order);
+    const { bytes, problem } = await answer;
+    if (!bytes) throw new Error(`the packets could not be written: ${problem}`);
+    return bytes;
   }
 
   pause(): void {
@@ -92,18 +134,22 @@ export class Engine {
 
   /** Goes on without stopping again. */
   resume(): void {
-    if (this.state === "paused") this.#order({ type: "resume" });
+    if (this.state !== "paused") return;
+    this.#answers[this.#number] = { do: "resume" };
+    this.#order({ type: "resume" });
   }
 
   /** Sends what is pending and stops before what follows. */
   step(): void {
-    if (this.state === "paused") this.#order({ type: "step" });
-    else this.pause();
+    if (this.state !== "paused") return this.pause();
+    this.#answers[this.#number] = { do: "step" };
+    this.#order({ type: "step" });
   }
 
   /** Sends this in place of what is pending. */
   send(text: string): void {
     if (this.state !== "paused") throw new Error("nothing is pending: pause the session before you send a line");
+    this.#answers[this.#number] = { do: "send", text };
     this.#order({ type: "send", text });
   }
 
@@ -130,24 +176,25 @@ export class Engine {
     this.crash = "";
   }
 
-  #get(): WorkerLike {
-    if (this.#worker) return this.#worker;
-    const w = this.spawn();
-    w.onmessage = (e) => this.#receive(e.data as FromWorker);
-    w.onerror = (e) => this.#crashed(e.message || "The worker's script could not be loaded.");
-    return (this.#worker = w);
+  #get(kind: Kind): WorkerLike {
+    const there = this.#workers[kind];
+    if (there) return there;
+    const w = this.spawn(kind);
+    w.onmessage = (e) => this.#receive(e.data as FromWorker, kind);
+    w.onerror = (e) => this.#crashed(e.message || "The worker's script could not be loaded.", kind);
+    return (this.#workers[kind] = w);
   }
 
   #order(o: Order): void {
-    this.#get().postMessage(o);
+    this.#get(this.#kind).postMessage(o);
   }
 
-  #receive(m: FromWorker): void {
-    if (m.type === "crash") return this.#crashed(m.message);
+  #receive(m: FromWorker, kind: Kind): void {
+    if (m.type === "crash") return this.#crashed(m.message, kind);
     try {
       this.#take(m);
     } catch (e) {
-      this.#crashed(`The page did not understand its engine: ${e instanceof Error ? e.message : String(e)}`);
+      this.#crashed(`The page did not understand its engine: ${e instanceof Error ? e.message : String(e)}`, kind);
     }
   }
 
@@ -167,6 +214,7 @@ export class Engine {
       }
       case "pending":
         this.pending = JSON.parse(m.pending) as Pending;
+        this.#number = m.number ?? 0;
         this.state = "paused";
         break;
       case "resumed":
@@ -177,12 +225,20 @@ export class Engine {
         if (this.trace) this.trace.result = JSON.parse(m.result) as Result;
         this.#over("done");
         return;
+      case "exported":
+        this.#exported?.(m);
+        this.#exported = undefined;
+        return;
     }
     this.on.change();
   }
 
-  #crashed(message: string): void {
-    this.#drop();
+  #crashed(message: string, kind: Kind): void {
+    this.#workers[kind]?.terminate();
+    delete this.#workers[kind];
+    this.#exported?.({ problem: message });
+    this.#exported = undefined;
+    if (kind !== this.#kind) return;
     this.crash = message.trim() || "The engine stopped without a word.";
     if (this.busy) this.#end({ code: "crashed", message: this.crash });
     this.#over("crashed");
@@ -210,7 +266,7 @@ export class Engine {
   }
 
   #drop(): void {
-    this.#worker?.terminate();
-    this.#worker = undefined;
+    for (const w of Object.values(this.#workers)) w.terminate();
+    this.#workers = {};
   }
 }

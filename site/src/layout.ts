@@ -3,10 +3,11 @@
 // two faces come in from outside.
 
 import * as format from "./format.ts";
-import type { KeywordChange, Row, Rows } from "./rows.ts";
-import type { Certificate, EventOfKind, HandshakeData, Range, Span, TunnelData } from "./trace.ts";
-import { keyOf, type Place } from "./view.ts";
-import { commonName, visible, wordsOf, type Words } from "./words.ts";
+import { isPacket, landed, type KeywordChange, type PacketEvent, type Row, type Rows } from "./rows.ts";
+import { slopeFor, TimeScale, type Mark } from "./timescale.ts";
+import type { Certificate, Direction, EventOfKind, HandshakeData, MailData, Range, Span, TraceStore, TunnelData } from "./trace.ts";
+import { keyOf, placeOf, type Packets, type Place, type Scale } from "./view.ts";
+import { commonName, FATE_WORDS, packetWords, visible, wordsOf, type Words } from "./words.ts";
 
 /** The columns of a ladder of some width, in pixels. */
 export interface Columns {
@@ -16,25 +17,44 @@ export interface Columns {
   t: number;
   rt: [number, number];
   tag: number;
-  a: number; // the lanes
+  a: number; // the outer lanes
   b: number;
   out: number; // where the two sides' texts start
   in: number;
   prov: number; // centre of the provenance glyph
   row: number; // height of a row
   line: number; // height of a line of text
+  under: boolean; // arrows are drawn under their texts
 }
 
-/** Below this width there is no room for row numbers and layer tags. */
+/** Below this width there is no room for row numbers and layer tags, nor for a scale of time. */
 const COMPACT = 600;
 
-export function columnsFor(width: number): Columns {
+export function columnsFor(width: number, lanes = 2, scale: Scale = "rows"): Columns {
   if (width < COMPACT) {
     const a = 68, b = width - 38;
-    return { width, compact: true, n: 0, t: 42, rt: [46, 60], tag: 0, a, b, out: a + 4, in: a + 4, prov: width - 19, row: 34, line: 16 };
+    return { width, compact: true, n: 0, t: 42, rt: [46, 60], tag: 0, a, b, out: a + 4, in: a + 4, prov: width - 19, row: 34, line: 16, under: true };
   }
-  const a = 158, b = width - 38;
-  return { width, compact: false, n: 26, t: 74, rt: [82, 102], tag: 110, a, b, out: a + 12, in: Math.round(a + (b - a) * 0.44), prov: width - 18, row: 20, line: 15 };
+  const a = 158, b = width - 38, under = lanes > 2 && scale === "rows";
+  return {
+    width, compact: false, n: 26, t: 74, rt: [82, 102], tag: 110, a, b, out: a + 12, in: Math.round(a + (b - a) * 0.44), prov: width - 18,
+    row: under ? 30 : 20, line: 15, under,
+  };
+}
+
+/** A host that carries mail, and where its lane is. */
+export interface Lane {
+  id: string;
+  name: string;
+  address: string;
+  x: number;
+}
+
+/** The lanes of a trace, in the order in which mail travels; the client's and the server's where there is none. */
+export function lanes(trace: TraceStore | undefined, c: Pick<Columns, "a" | "b">): Lane[] {
+  const all = trace?.meta.hosts ?? [], carry = trace?.meta.mode === "lab" ? all.filter((h) => h.id !== "dns") : [];
+  const hosts = carry.length > 1 ? carry : ["client", "server"].map((id) => all.find((h) => h.id === id) ?? { id, name: "" });
+  return hosts.map((h, i) => ({ id: h.id, name: h.name, address: h.address ?? "", x: Math.round(c.a + ((c.b - c.a) * i) / (hosts.length - 1)) }));
 }
 
 /** Widths of text: of one character of the bold wire face, and of any prose. */
@@ -50,19 +70,35 @@ const TWISTY = 14;
 const MAX_LINES = 4;
 const HEX_MAX = 256;
 const LINES_MAX = 48;
+/** Packets that are listed below one row. */
+const PACKETS_MAX = 24;
+/** Room of a mark, or of the loop of a look-up, beside a lane. */
+const MARK = 12;
+/** Lengths of the octets of a packet, two pixels each: of its payload, and of a header that is drawn whole. */
+const PAYLOAD_MAX = 80, OCTET = 2, IP_HEADER = 20;
+
+/** Octets to scale, from left to right. */
+export type Bar = { of: "tls" | "out" | "in" | "tcp" | "ink" | "rest"; w: number; cut?: boolean }[];
 
 /** Part of a row: its head, or something that opened below it. y is relative to the row. */
 export type Part = { y: number; h: number; key: string; level: number; place?: Place; open?: boolean } & (
-  | { type: "head"; words: Words; lines: string[]; x: number; w: number }
+  | { type: "head"; words: Words; lines: string[]; x: number; w: number; packet: PacketEvent | undefined }
   | { type: "prose"; lines: string[] }
   | { type: "pause"; text: string }
   | { type: "keywords"; items: { text: string; rfc: string; change: KeywordChange["change"]; remark: string }[]; rows: number }
   | { type: "lines"; lines: string[]; tone: "out" | "in" | "soft" }
   | { type: "facts"; facts: [string, string][]; tone: "ink" | "bad" }
-  | { type: "record"; text: string; par: string; bar: { head: number; plain: number; sealed: number } | undefined; dir: "out" | "in"; arrow: boolean }
+  | { type: "record"; text: string; par: string; bar: Bar | undefined; dir: Direction; arrow: boolean }
   | { type: "certificate"; text: string; par: string }
+  | { type: "packet"; text: string; par: string; bar: Bar | undefined; layer: "tcp" | "ink" | "dns" }
   | { type: "hex"; lines: HexLine[]; per: number; rest: string }
 );
+
+/** What has a place of its own in the ladder: a row, or, when all packets are shown, a packet between two rows. */
+export interface Item {
+  row: Row;
+  packet: PacketEvent | undefined;
+}
 
 export interface HexLine {
   off: number;
@@ -72,15 +108,39 @@ export interface HexLine {
   gap: number;
 }
 
+/** Where the layout was before an item, to go back to. */
+interface Before {
+  scale: Mark | undefined;
+  beats: number;
+  rows: number;
+  quiet: number;
+}
+
 /**
  * The layout of the rows up to the cursor. It grows with them: what was laid
  * out before is looked at again only when it was opened or its row changed.
  */
 export class Layout {
-  /** Top of each row, and the end of the last. */
+  readonly items: Item[] = [];
+  /** Top of each item, and the end of the last. */
   readonly y: number[] = [0];
-  #tallies: number[] = []; // what each row was laid out from
+  readonly lanes: Lane[];
+  readonly time: TimeScale | undefined;
+  /** What a row is high on the time scale, in nanoseconds. */
+  unit = 0;
+  #heights: number[] = [];
   #parts: (Part[] | undefined)[] = [];
+  #before: Before[] = [];
+  #rowItems: number[] = []; // item of each row
+  #packetItems = new Map<number, number>(); // item of each packet that has one
+  #changes = 0;
+  #rowsTaken = 0;
+  #quietTaken = 0;
+  #read = 0;
+  #beats: number[] = []; // when packets leave and arrive, in order
+  #beat = 0;
+  #until = 0; // when the last packet that is drawn arrives
+  #x: Map<string, number>;
 
   constructor(
     readonly rows: Rows,
@@ -88,38 +148,117 @@ export class Layout {
     readonly measure: Measure,
     readonly open: ReadonlySet<string>,
     readonly revealed: ReadonlySet<number>,
-  ) {}
-
-  get height(): number {
-    return this.y.at(-1)!;
+    scale: Scale = "rows",
+    readonly packets: Packets = "few",
+  ) {
+    this.lanes = lanes(rows.trace, columns);
+    this.#x = new Map(this.lanes.map((l) => [l.id, l.x]));
+    if (scale === "time") {
+      const { slope, unit } = slopeFor(rows.delay ?? firstDelay(rows.trace), columns.row);
+      this.time = new TimeScale(slope);
+      this.unit = unit;
+    }
   }
 
-  /** Takes in rows that are new, and those that changed: only a row that waits for something changes. */
+  /** The end of the last row, or of the last arrow. */
+  get height(): number {
+    return this.time ? Math.max(this.y.at(-1)!, this.time.y(this.#until)) : this.y.at(-1)!;
+  }
+
+  /** Takes in rows that are new, and those that changed. */
   update(): this {
-    const { list } = this.rows;
-    let from = Math.min(this.#parts.length, list.length);
-    for (let i = from - 1; i >= 0 && i >= from - 6; i--) if (this.#tally(list[i]!) !== this.#tallies[i]) from = i;
-    const { sealed } = this.rows;
-    if (sealed && sealed.i < from && this.#tally(sealed) !== this.#tallies[sealed.i]) from = sealed.i;
-    this.y.length = from + 1;
-    for (let i = from; i < list.length; i++) {
-      const row = list[i]!;
-      this.#tallies[i] = this.#tally(row);
-      this.#parts[i] = undefined;
-      this.y[i + 1] = this.y[i]! + this.#height(row);
+    const { rows } = this, { changes } = rows;
+    let from = this.items.length;
+    for (const i of new Set(changes.slice(this.#changes))) {
+      const at = this.#rowItems[i];
+      if (at === undefined || at >= from) continue;
+      this.#parts[at] = undefined;
+      if (this.#heightOf(at) !== this.#heights[at]) from = at;
     }
-    this.#parts.length = list.length;
+    this.#changes = changes.length;
+    // A packet that turned out to be remarkable has become a row.
+    for (let i = from - 1; i >= Math.max(0, from - 8); i--) {
+      const p = this.items[i]!.packet;
+      if (p && rows.quiet[this.#before[i]!.quiet]?.e !== p.n) from = i;
+    }
+    this.#rewind(from);
+    this.#hear();
+    for (let item = this.#next(); item; item = this.#next()) this.#lay(item);
     return this;
   }
 
-  /** What is drawn for a row, from its head down. */
-  parts(i: number): Part[] {
-    return (this.#parts[i] ??= this.#build(this.rows.list[i]!));
+  #rewind(from: number): void {
+    const b = this.#before[from];
+    if (!b) return;
+    for (const { packet } of this.items.slice(from)) if (packet) this.#packetItems.delete(packet.n);
+    this.items.length = this.#parts.length = this.#heights.length = this.#before.length = from;
+    this.y.length = from + 1;
+    this.#rowItems.length = this.#rowsTaken = b.rows;
+    this.#quietTaken = b.quiet;
+    this.#beat = b.beats;
+    if (b.scale) this.time!.back(b.scale);
   }
 
-  /** The row at a height. */
+  /** Packets that leave or arrive keep time from being cut. */
+  #hear(): void {
+    if (!this.time) return;
+    for (; this.#read < this.rows.seen; this.#read++) {
+      const e = this.rows.trace!.events[this.#read]!;
+      if (!isPacket(e)) continue;
+      for (const t of landed(e) ? [e.t, e.data.arrives] : [e.t]) {
+        const at = this.#beats.findLastIndex((b) => b <= t);
+        if (at === this.#beats.length - 1) this.#beats.push(t);
+        else this.#beats.splice(at + 1, 0, t);
+      }
+      if (this.packets === "all" || this.rows.rowOf(e.n)) this.#until = Math.max(this.#until, e.data.arrives);
+    }
+  }
+
+  /** The row or packet that comes next. */
+  #next(): Item | undefined {
+    const { list, quiet } = this.rows, q = this.packets === "all" ? quiet[this.#quietTaken] : undefined;
+    if (q && q.row < this.#rowsTaken) return { row: list[q.row]!, packet: this.rows.trace!.events[q.e] as PacketEvent };
+    const row = list[this.#rowsTaken];
+    return row && { row, packet: undefined };
+  }
+
+  #lay(item: Item): void {
+    const i = this.items.push(item) - 1, { time } = this;
+    this.#before.push({ scale: time?.mark(), beats: this.#beat, rows: this.#rowsTaken, quiet: this.#quietTaken });
+    if (item.packet) {
+      this.#quietTaken++;
+      this.#packetItems.set(item.packet.n, i);
+    } else {
+      this.#rowsTaken++;
+      this.#rowItems.push(i);
+    }
+    const h = (this.#heights[i] = this.#heightOf(i));
+    if (time) {
+      const t = item.packet?.t ?? item.row.t;
+      for (; this.#beat < this.#beats.length && this.#beats[this.#beat]! <= t; this.#beat++) time.beat(this.#beats[this.#beat]!);
+      this.y[i] = time.place(t, h, Math.min(h, this.columns.row));
+      this.y[i + 1] = time.free;
+    } else this.y[i + 1] = this.y[i]! + h;
+  }
+
+  /** What is drawn for an item, from its head down. */
+  parts(i: number): Part[] {
+    return (this.#parts[i] ??= this.#build(this.items[i]!));
+  }
+
+  /** How much room an item takes. */
+  room(i: number): number {
+    return this.#heights[i]!;
+  }
+
+  #heightOf(i: number): number {
+    const last = this.parts(i).at(-1)!;
+    return last.y + last.h;
+  }
+
+  /** The item at a height. */
   at(y: number): number {
-    let lo = 0, hi = this.y.length - 1;
+    let lo = 0, hi = this.items.length;
     while (lo < hi - 1) {
       const mid = (lo + hi) >> 1;
       if (this.y[mid]! <= y) lo = mid;
@@ -128,49 +267,88 @@ export class Layout {
     return lo;
   }
 
-  /** Every place that can be selected in a row, from its head down. */
+  /** The item of a row. */
+  itemOf(row: number): number | undefined {
+    return this.#rowItems[row];
+  }
+
+  /** The item of a packet that stands for no row. */
+  packetItem(packet: number): number | undefined {
+    return this.#packetItems.get(packet);
+  }
+
+  /** The item that a place is in. */
+  itemAt(key: string): number | undefined {
+    const place = placeOf(key), packet = place?.packet === undefined ? undefined : this.#packetItems.get(place.packet);
+    if (!place) return undefined;
+    return packet !== undefined && this.items[packet]!.row.i === place.row ? packet : this.#rowItems[place.row];
+  }
+
+  /** Every place that can be selected in an item, from its head down. */
   places(i: number): Part[] {
     return this.parts(i).filter((p) => p.place);
   }
 
-  #tally(row: Row): number {
-    return row.e * 64 + row.parts.length * 4 + (row.ok === undefined ? 0 : 1) + (row.until === undefined ? 0 : 2);
+  /** The lanes between which something goes; none where it stays at its host. */
+  way(from: string | undefined, to: string | undefined, dir: Direction | undefined): [from: number, to: number] | undefined {
+    const { a, b } = this.columns, out: [number, number] = [a, b], x1 = this.#x.get(from ?? ""), x2 = this.#x.get(to ?? "");
+    if (x1 !== undefined && x2 !== undefined) return [x1, x2];
+    return from === undefined || to === undefined || from === "proxy" || to === "proxy" ? dir === "in" ? [b, a] : dir === "out" ? out : undefined : undefined;
   }
 
-  #height(row: Row): number {
-    const parts = (this.#parts[row.i] = this.#build(row)), last = parts.at(-1)!;
-    return last.y + last.h;
+  /** The lane of a host. */
+  lane(host: string | undefined): number {
+    return this.#x.get(host ?? "") ?? this.columns.a;
   }
 
-  #build(row: Row): Part[] {
-    const { columns: c, rows } = this, place: Place = { row: row.i }, key = keyOf(place);
+  #build(item: Item): Part[] {
+    const { columns: c, rows } = this, { row, packet } = item, place: Place = packet ? { row: row.i, packet: packet.n } : { row: row.i }, key = keyOf(place);
+    if (packet) {
+      const parts = [this.#head(packetWords(rows, packet), packet, place, key, packet)];
+      if (this.open.has(key)) this.#openPacket(new Builder(parts, c), packet, key, undefined, 1);
+      return parts;
+    }
     if (row.kind === "pause") return [{ type: "pause", key, y: 0, h: row.until === undefined ? 0 : 18, level: 1, text: wordsOf(rows, row).main }];
     const words = wordsOf(rows, row, this.revealed);
     if (row.kind === "note" || row.kind === "error" || row.kind === "desync") {
       const lines = wrapProse(words.main, c.b - c.out - 24, this.measure.prose);
       return [{ type: "prose", key, place, y: 0, h: lines.length * 16 + (c.compact ? 12 : 8), level: 1, lines }];
     }
-    const parts: Part[] = [this.#head(row, words, place, key)];
+    const parts: Part[] = [this.#head(words, row, place, key, undefined)], [head] = parts;
     if (this.open.has(key)) {
       const b = new Builder(parts, c);
+      if (head!.type === "head" && head!.lines.length === 1 && head!.lines[0] !== words.main) {
+        b.lines(row, wrap(words.main, Math.floor((c.b - c.out - 32) / this.measure.wire), 12), row.dir === "in" ? "in" : row.layer === "smtp" ? "out" : "soft");
+      }
       this.#opened(b, row);
       if (parts.length > 1) b.space(6);
     }
     return parts;
   }
 
-  #head(row: Row, words: Words, place: Place, key: string): Part {
-    const { columns: c, measure } = this, open = this.open.has(key);
-    const tail = tailWidth(words, measure);
-    const room = c.compact ? c.b - c.a - 8 - TWISTY : c.b - c.a - 12 - ARROW - TWISTY - 10;
-    const fit = Math.max(8, Math.floor(room / measure.wire));
-    let lines = wrap(words.main, fit, MAX_LINES);
-    const last = (s: string[]) => s.at(-1)!.length * measure.wire;
+  #head(words: Words, of: { from?: string | undefined; to?: string | undefined; dir?: Direction | undefined; layer: string }, place: Place, key: string, packet: PacketEvent | undefined): Part {
+    const { columns: c, measure } = this, open = this.open.has(key), many = this.lanes.length > 2, small = of.layer !== "smtp" && of.layer !== "tls" && of.layer !== "tunnel";
+    // Where there is no room at the end of its arrow, the text says what became of it.
+    if (words.fate && (c.under || many)) words = { ...words, note: [words.fate, words.note].filter(Boolean).join(", ") };
+    if (many && c.compact && of.from && of.to) words = { ...words, note: [`${of.from} > ${of.to}`, words.note].filter(Boolean).join(", ") };
+    const wire = of.layer === "mail" ? 0 : small ? measure.wire * SMALL : measure.wire, widthOf = (s: string) => (wire ? s.length * wire : measure.prose(s));
+    const tail = tailWidth(words, measure), way = this.way(of.from, of.to, of.dir);
+    const l = way ? Math.min(...way) : this.lane(of.from), r = way ? Math.max(...way) : c.b, back = way ? way[1] < way[0] : of.dir === "in";
+    const from = c.compact ? c.a : many ? l : c.a, outer = c.under ? 8 : 12 + (many ? 10 : ARROW + 10);
+    // Beside the last lane there is no room: what happens there stands before it.
+    const before = !way && !c.compact && l > (c.a + c.b) / 2, loop = of.layer === "dns" ? MARK : 0, room = (c.compact ? c.b - c.a - 8 : before ? l - c.a - 24 : c.b - Math.min(from, c.b - 300) - outer) - TWISTY;
+    const fit = Math.max(8, Math.floor(room / (wire || PROSE)));
+    let lines = this.time ? [cut(words.main, room, widthOf)] : wrap(words.main, fit, MAX_LINES);
     // What follows the text stays on its last line, or begins a line of its own.
-    if (tail && last(lines) + tail > room) lines = [...lines, ""];
-    const w = Math.max(...lines.map((l, i) => l.length * measure.wire + (i === lines.length - 1 ? tail : 0))) + TWISTY + 8;
-    const x = row.dir !== "in" ? c.out : c.compact ? Math.max(c.out, c.b - 6 - w) : Math.max(c.a + 12 + ARROW, Math.min(c.in, c.b - 10 - w));
-    return { type: "head", key, place, open, level: 1, y: 0, h: c.row + (lines.length - 1) * c.line, words, lines, x, w };
+    if (tail && !this.time && widthOf(lines.at(-1)!) + tail > room) lines = [...lines, ""];
+    const w = Math.min(room + TWISTY + 8, Math.max(...lines.map((s, i) => widthOf(s) + (i === lines.length - 1 ? tail : 0))) + TWISTY + 8);
+    const first = c.compact ? c.out + loop : l + c.out - c.a + loop, last = c.b - (c.under && !c.compact ? 4 : 10) - w;
+    const x = before ? l - MARK - w
+      : !back ? (many ? Math.max(c.out, Math.min(first, last)) : c.out + loop)
+      : c.compact ? Math.max(c.out, many ? c.out : c.b - 6 - w)
+      : many ? Math.max(c.out, Math.min(c.under ? first : w + ARROW + 22 < r - l ? Math.max(l + 12 + ARROW, r - 10 - w) : first, last))
+      : Math.max(c.a + 12 + ARROW, Math.min(c.in, c.b - 10 - w));
+    return { type: "head", key, place, open, level: 1, y: 0, h: c.row + (lines.length - 1) * c.line, words, lines, x, w, packet };
   }
 
   #opened(b: Builder, row: Row): void {
@@ -183,7 +361,23 @@ export class Layout {
         this.#openHandshake(b, row);
         return;
       case "record":
-        b.hex(this.#hex(e.at!, []), keyOf({ row: row.i }));
+        if (row.packets.length) this.#packets(b, row, rows.packetsOf(row), 2, undefined);
+        else b.hex(this.#hex(e.at!, []), keyOf({ row: row.i }));
+        return;
+      case "dns":
+        this.#packets(b, row, rows.packetsOf(row), 2, undefined);
+        return;
+      case "segment":
+      case "datagram":
+      case "packet": {
+        const packets = rows.packetsOf(row), [first] = packets;
+        b.facts(row, packetFacts(first!));
+        if (packets.length > 1) this.#packets(b, row, packets, 2, undefined);
+        else this.#openPacket(b, first!, keyOf({ row: row.i }), undefined, 1);
+        return;
+      }
+      case "mail":
+        b.facts(row, mailFacts(rows.trace!, (e as EventOfKind<"mail", "queued">).data));
         return;
       case "reply": {
         const d = (e as EventOfKind<"smtp", "reply">).data;
@@ -200,7 +394,33 @@ export class Layout {
     if (!e.at) return;
     const carriers = rows.carriers(row), secret = this.revealed.has(row.e) ? [] : (e.secret ?? []);
     for (const n of carriers) this.#record(b, row, n);
-    if (carriers.length === 0) b.hex(this.#hex(e.at, secret), keyOf({ row: row.i }));
+    if (carriers.length > 0) return;
+    if (row.packets.length) this.#packets(b, row, rows.packetsOf(row), 2, undefined);
+    else b.hex(this.#hex(e.at, secret), keyOf({ row: row.i }));
+  }
+
+  /** The packets that carry something, each of which opens into its bytes. */
+  #packets(b: Builder, row: Row, packets: readonly PacketEvent[], level: number, whole: Bar | undefined): void {
+    for (const e of packets.slice(0, PACKETS_MAX)) {
+      const place = { row: row.i, packet: e.n }, key = keyOf(place), open = this.open.has(key), s = e.data.segment;
+      const fate = e.data.fate === "delivered" ? "" : `, ${FATE_WORDS[e.data.fate] ?? e.data.fate}`;
+      b.add({
+        type: "packet", key, place, open, level, h: b.c.compact ? 24 : 20, layer: s ? "tcp" : "dns",
+        text: s ? "TCP segment" : "UDP datagram", bar: payloadBar(e, whole),
+        par: s ? `seq ${s.seq}${s.ack === undefined ? "" : ` ack ${s.ack}`} ${s.flags.replaceAll(", ", " ")} len ${s.len}${fate}` : `${e.text ?? ""}${fate}`,
+      });
+      if (open) this.#openPacket(b, e, key, whole, level);
+    }
+    if (packets.length > PACKETS_MAX) b.lines(row, [`… ${format.count(packets.length - PACKETS_MAX, "more packet")}: show every packet to see them`], "soft");
+  }
+
+  #openPacket(b: Builder, e: PacketEvent, key: string, whole: Bar | undefined, level: number): void {
+    const { hosts } = this.rows.trace!.meta, at = (id: string | undefined) => hosts.find((h) => h.id === id)?.address ?? id ?? "";
+    b.add({
+      type: "packet", key: `i${key}`, level: level + 1, h: b.c.compact ? 24 : 20, layer: "ink", text: "IPv4 packet",
+      par: `${at(e.from)} > ${at(e.to)}, ${format.bytes(e.at!.len)}`, bar: packetBar(e, whole),
+    });
+    b.hex(this.#hex(e.at!, []), key);
   }
 
   #openHandshake(b: Builder, row: Row): void {
@@ -218,21 +438,27 @@ export class Layout {
   }
 
   #record(b: Builder, row: Row, n: number): void {
-    const e = this.rows.trace!.events[n] as EventOfKind<"tls", "record">, d = e.data, len = e.at!.len;
+    const { rows } = this, e = rows.trace!.events[n] as EventOfKind<"tls", "record">, d = e.data, len = e.at!.len;
     const place = { row: row.i, record: n }, key = keyOf(place), open = this.open.has(key);
     const plain = d.plain?.len ?? 0, sealed = d.sealed ?? 0, sums = d.plain && !d.count && sealed;
+    const bar: Bar | undefined = d.plain && [
+      { of: "tls", w: Math.min(5 * (d.count ?? 1) * OCTET, 20) }, { of: e.dir ?? "out", ...octets(plain) }, { of: "tls", w: Math.min(sealed * (d.count ?? 1) * OCTET, 40) },
+    ];
     b.add({
       type: "record", key, place, open, level: 2, h: b.c.compact ? 24 : 20, dir: e.dir ?? "out", arrow: !d.plain,
       text: d.count ? `${format.number(d.count)} TLS records` : "TLS record",
       par: [d.plain ? "" : d.type.replaceAll("_", " "), sums ? `${format.number(len)} = 5+${format.number(plain)}+${sealed} bytes` : format.bytes(len)].filter(Boolean).join(", "),
-      bar: d.plain ? { head: 5 * (d.count ?? 1), plain, sealed: sealed * (d.count ?? 1) } : undefined,
+      bar,
     });
-    if (open) b.hex(this.#hex(e.at!, []), key);
+    if (!open) return;
+    const packets = rows.carrying(e.at!);
+    if (packets.length) this.#packets(b, row, packets, 3, bar && packets.length === 1 && packets[0]!.data.carries?.len === len ? bar : undefined);
+    else b.hex(this.#hex(e.at!, []), key);
   }
 
   #hex(at: Range, secret: readonly Span[]): { lines: HexLine[]; per: number; rest: string } {
     const c = this.columns, per = c.b - c.a > 560 ? 16 : 8;
-    return { ...hexLines(this.rows.trace!.streams[at.stream].pieces(at.off, at.len), at.off, per, HEX_MAX, secret), per };
+    return { ...hexLines(this.rows.trace!.stream(at.stream).pieces(at.off, at.len), at.off, per, HEX_MAX, secret), per };
   }
 }
 
@@ -286,9 +512,69 @@ export const FACT_NAME = 96;
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
+/** The smaller face of lower layers and of what follows a text, beside the bold one; and the usual width of a letter of prose. */
+const SMALL = 0.88, PROSE = 6.2;
+
 function tailWidth(w: Words, m: Measure): number {
-  const small = 0.88; // the smaller face of what follows, beside the bold one
-  return (w.par ? (w.par.length + 1) * m.wire * small + 4 : 0) + (w.note ? m.prose(w.note) + 8 : 0);
+  return (w.par ? (w.par.length + 1) * m.wire * SMALL + 4 : 0) + (w.note ? m.prose(w.note) + 8 : 0);
+}
+
+/** As much of a text as fits on a line. */
+export function cut(text: string, room: number, width: (s: string) => number): string {
+  if (width(text) <= room) return text;
+  let lo = 1, hi = text.length;
+  while (lo < hi - 1) {
+    const mid = (lo + hi) >> 1;
+    if (width(`${text.slice(0, mid)}…`) <= room) lo = mid;
+    else hi = mid;
+  }
+  return `${text.slice(0, lo)}…`;
+}
+
+/** The way of the first packet between two mail hosts, before rows were read. */
+function firstDelay(trace: TraceStore | undefined): number | undefined {
+  const e = trace?.events.find((x): x is PacketEvent => isPacket(x) && x.layer !== "dns");
+  return e && e.data.arrives - e.t;
+}
+
+function octets(n: number): { w: number; cut?: boolean } {
+  return n * OCTET > PAYLOAD_MAX ? { w: PAYLOAD_MAX, cut: true } : { w: n * OCTET };
+}
+
+const widthOf = (bar: Bar) => bar.reduce((w, b) => w + b.w, 0);
+
+/** Header and payload; the payload as long as what it is known to be. */
+function payloadBar(e: PacketEvent, whole: Bar | undefined): Bar {
+  const payload = e.data.segment?.len ?? Math.max(0, e.at!.len - IP_HEADER - UDP_HEADER), header = e.at!.len - IP_HEADER - payload;
+  const rest: Bar = whole ? [{ of: "rest", w: widthOf(whole) }] : payload ? [{ of: "rest", ...octets(payload) }] : [];
+  return [{ of: "tcp", w: header * OCTET }, ...rest];
+}
+
+function packetBar(e: PacketEvent, whole: Bar | undefined): Bar {
+  return [{ of: "ink", w: IP_HEADER * OCTET }, { of: "rest", w: widthOf(payloadBar(e, whole)) }];
+}
+
+const UDP_HEADER = 8;
+
+/** What the header of a packet says, and what became of it. */
+export function packetFacts(e: PacketEvent): [string, string][] {
+  const d = e.data, s = d.segment, way = d.arrives - e.t;
+  const facts: [string, string | undefined][] = [
+    ["sent", `${format.ms(e.t)} ms`],
+    [landed(e) ? "arrived" : "fate", landed(e) ? `${format.ms(d.arrives)} ms, ${format.duration(way)} later` : FATE_WORDS[d.fate]],
+    ["numbers", s && `seq ${s.seq}${s.ack === undefined ? "" : `, ack ${s.ack}`}, ${format.bytes(s.len)}`],
+    ["flags", s?.flags], ["window", s && format.bytes(s.window)], ["options", s?.options], ["in flight", s && s.len ? format.bytes(s.inFlight) : undefined],
+  ];
+  return facts.filter((f): f is [string, string] => !!f[1]);
+}
+
+function mailFacts(trace: TraceStore, d: MailData): [string, string][] {
+  const facts: [string, string | undefined][] = [
+    ["at", trace.host(d.host)], ["queue id", d.queueID], ["reverse-path", `<${d.from}>`], ["forward-path", d.to.map((t) => `<${t}>`).join(", ")],
+    ["size", d.size ? format.bytes(d.size) : undefined], ["next server", d.next], ["attempt", d.attempt ? String(d.attempt) : undefined],
+    ["reason", d.reason], ["tried again at", d.retry ? format.duration(d.retry) : undefined], ["mailbox", d.mailbox],
+  ];
+  return facts.filter((f): f is [string, string] => !!f[1]);
 }
 
 /** Breaks a text after fit characters, at a space where there is one; more than max lines end in "…". */
@@ -331,7 +617,7 @@ function keywordItems(rows: Rows, row: Row): Extract<Part, { type: "keywords" }>
 
 /** The lines of a text as it was sent, the first and, if they were kept, the last. */
 function textLines(rows: Rows, at: Range): string[] {
-  const pieces = rows.trace!.streams[at.stream].pieces(at.off, Math.min(at.len, 64 << 10));
+  const pieces = rows.trace!.stream(at.stream).pieces(at.off, Math.min(at.len, 64 << 10));
   const out: string[] = [];
   for (const p of pieces) {
     if ("gap" in p) out.push(`… ${format.bytes(p.gap)} were not kept …`);

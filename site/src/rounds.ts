@@ -1,5 +1,7 @@
 // Round trips: each time that the client waited for the server.
 
+import type { Rows } from "./rows.ts";
+
 /** One wait. A TLS handshake may be several: n to n + count - 1. */
 export interface Round {
   n: number;
@@ -31,7 +33,7 @@ export class Rounds {
       this.#open = { n: last ? last.n + last.count : 1, count: 1, from: t, to: undefined, first: row, last: row, what };
       this.list.push(this.#open);
     }
-    this.#open.last = row;
+    this.#open.last = Math.max(this.#open.last, row);
     return this.#open.n;
   }
 
@@ -48,4 +50,29 @@ export class Rounds {
   drop(): void {
     this.#open = undefined;
   }
+}
+
+/** What timers of TCP added to round trips of the page. */
+export interface LostTime {
+  time: number;
+  /** Segments that did not arrive, for which a timer had to end. */
+  segments: number;
+  /** By the numbers of the round trips. */
+  rounds: Map<number, number>;
+}
+
+/** How much longer round trips took because segments were lost that only a timer could find out about. */
+export function lostTime(rows: Rows): LostTime {
+  const out: LostTime = { time: 0, segments: 0, rounds: new Map() }, { list } = rows.rounds;
+  for (const row of rows.list) {
+    const wait = row.again && row.dir ? rows.waitOf(row) : undefined;
+    if (!wait || !rows.needed(row)) continue;
+    const round = list.find((r) => r.to !== undefined && wait.before >= r.from && wait.to <= r.to);
+    if (!round) continue;
+    const time = wait.to - wait.before;
+    out.time += time;
+    out.segments++;
+    out.rounds.set(round.n, (out.rounds.get(round.n) ?? 0) + time);
+  }
+  return out;
 }

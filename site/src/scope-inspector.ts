@@ -1,21 +1,31 @@
-// The inspector: what the chosen row is, what it means, its fields and bytes.
+// The inspector: what the chosen row is, what it means, its fields and bytes. In the
+// lab it goes down to the packets that carried it.
 
 import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { act } from "./actions.ts";
 import { enhancedEntry, eventEntry, look, replyEntry, type Entry } from "./book.ts";
 import { dump, fieldText, plainOffset, recordEvent, sealFields, suiteOf, type Dump, type DumpField } from "./dump.ts";
 import * as format from "./format.ts";
-import { control, provenance } from "./icons.ts";
+import { control, provenance, severity } from "./icons.ts";
 import { certificateFacts, connectFacts, handshakeFacts } from "./layout.ts";
-import type { Row } from "./rows.ts";
+import { story } from "./mailbox.ts";
+import { carried, fateWords, layersOf, secretsIn, segmentFacts, stateAfter, truthOf, type PacketLayer } from "./packet.ts";
+import { isPacket, type PacketEvent, type Row } from "./rows.ts";
 import type { Width } from "./scope-top.ts";
 import { shared } from "./tokens.ts";
-import type { EventOfKind, HandshakeData, Source, TraceEvent } from "./trace.ts";
+import type { EventOfKind, HandshakeData, MailData, Source, StateData, TraceEvent } from "./trace.ts";
 import { now, placeOf, type Place, type View } from "./view.ts";
-import { commonName, SOURCE_WORDS, wordsOf } from "./words.ts";
+import { commonName, mailWords, SOURCE_WORDS, visible, waitWords, wordsOf } from "./words.ts";
 
 type Tab = "fields" | "bytes" | "next";
-type Depth = "smtp" | "tls";
+/** A layer of a packet, the TLS record around a text, or the row itself. */
+type Depth = PacketLayer["id"] | "own";
+
+interface Level {
+  id: Depth;
+  tone: string;
+  words: string;
+}
 
 /** Bytes shown at first, and how many more at each request. */
 const FIRST = 512, MORE = 4096;
@@ -30,6 +40,7 @@ export class ScopeInspector extends LitElement {
     width: { attribute: false },
     tab: { state: true },
     depth: { state: true },
+    which: { state: true },
     hot: { state: true },
     limit: { state: true },
     room: { state: true },
@@ -39,7 +50,10 @@ export class ScopeInspector extends LitElement {
   declare revealed: ReadonlySet<number>;
   declare width: Width;
   declare tab: Tab;
-  declare depth: Depth;
+  /** Undefined: the innermost that the row has. */
+  declare depth: Depth | undefined;
+  /** Which of several packets is shown. */
+  declare which: number;
   /** Field under the pointer, as an index. */
   declare hot: number;
   declare limit: number;
@@ -55,7 +69,7 @@ export class ScopeInspector extends LitElement {
     this.revealed = new Set();
     this.width = "wide";
     this.tab = "fields";
-    this.depth = "smtp";
+    this.which = 0;
     this.hot = -1;
     this.limit = FIRST;
     this.room = 8;
@@ -75,7 +89,8 @@ export class ScopeInspector extends LitElement {
     if (!changed.has("selected")) return;
     this.hot = this.#pinned = -1;
     this.limit = FIRST;
-    this.depth = placeOf(this.selected)?.record === undefined ? "smtp" : "tls";
+    this.depth = undefined;
+    this.which = 0;
   }
 
   protected override updated(changed: PropertyValues<this>): void {
@@ -90,14 +105,55 @@ export class ScopeInspector extends LitElement {
   protected override render(): TemplateResult {
     const at = this.#row();
     if (!at) return html`<div class="empty"><p>Choose a row to see what it means, its fields and its bytes.</p></div>${this.#legal()}`;
-    const { row, place } = at, { rows } = this.view;
-    const body = place.certificate !== undefined ? this.#certificate(row, place.certificate)
-      : place.record !== undefined || row.kind === "record" ? this.#record(row, place.record ?? row.e)
-      : row.kind === "connect" ? this.#facts(connectFacts(row.parts.map((n) => rows.trace!.events[n] as EventOfKind<"tunnel", "opened">)))
-      : row.kind === "handshake" ? this.#handshake(row)
-      : row.layer === "smtp" && rows.event(row).at ? this.#said(row)
-      : nothing;
-    return html`${this.#header(row, place)}${this.#meaning(row, place)}${body}${this.#on("next") ? this.#legal() : nothing}`;
+    const { row, place } = at, packets = this.#packets(row, place), levels = this.#levels(row, place, packets);
+    const depth = levels.find((l) => l.id === this.depth)?.id ?? levels.at(-1)?.id, packet = packets[Math.min(this.which, packets.length - 1)];
+    // Of a packet that stands for itself, the header that names it is shown first.
+    const shown = this.depth === undefined && packet?.layer !== "dns" && this.#alone(row, place) ? (levels.findLast((l) => l.id === "tcp" || l.id === "udp")?.id ?? depth) : depth;
+    const body = packet && shown && shown !== "own" && !(shown === "tls" && !this.#alone(row, place)) ? this.#packet(row, packet, packets, shown) : this.#own(row, place, shown);
+    return html`${this.#header(row, place)}${this.#meaning(row, place)}${body === nothing ? nothing : this.#phoneTabs()}
+      ${levels.length && (this.#on("fields") || this.#on("bytes")) ? this.#breadcrumb(levels, shown!) : nothing}${body}${this.#on("next") ? this.#legal() : nothing}`;
+  }
+
+  /** A packet that carries nothing with a row, or that was asked for by itself. */
+  #alone(row: Row, place: Place): boolean {
+    return place.packet !== undefined || (isPacket(this.view.rows.event(row)) && place.record === undefined);
+  }
+
+  /** The packets that a place can be followed down to. */
+  #packets(row: Row, place: Place): PacketEvent[] {
+    const { rows } = this.view, trace = rows.trace!;
+    if (place.certificate !== undefined) return [];
+    if (place.packet !== undefined) return [trace.events[place.packet] as PacketEvent];
+    const record = place.record ?? (row.kind === "record" ? row.e : undefined);
+    return record === undefined ? rows.packetsOf(row) : rows.carrying(trace.events[record]!.at!);
+  }
+
+  #levels(row: Row, place: Place, packets: PacketEvent[]): Level[] {
+    const { rows } = this.view, trace = rows.trace!, e = rows.event(row), smtp = row.dir === "in" ? "in" : "out", packet = packets[Math.min(this.which, packets.length - 1)];
+    const layers = packet ? layersOf(trace, packet) : [], alone = this.#alone(row, place);
+    const out: Level[] = layers.filter((l) => alone || l.id === "ip" || l.id === "tcp" || l.id === "udp")
+      .map((l) => ({ id: l.id, tone: l.id === "smtp" ? (packet!.dir === "in" ? "in" : "out") : l.id, words: `${l.name} ${format.number(layers.at(-1)!.next - l.off)}` }));
+    if (alone) return out;
+    const record = place.record ?? (row.kind === "record" ? row.e : undefined), carriers = record === undefined && row.layer === "smtp" ? rows.carriers(row) : [];
+    if (record !== undefined) return out.length ? [...out, { id: "own", tone: "tls", words: `TLS ${format.bytes(trace.events[record]!.at!.len)}` }] : [];
+    if (carriers.length) out.push({ id: "tls", tone: "tls", words: `TLS ${format.number(carriers.reduce((n, i) => n + recordEvent(trace, i).at!.len, 0))}` });
+    if (row.layer === "smtp" && e.at) out.push({ id: "own", tone: smtp, words: `SMTP ${format.bytes(e.at.len)}${out.length ? "" : ", in clear"}` });
+    else if (row.kind === "handshake" && out.length) out.push({ id: "own", tone: "tls", words: "TLS handshake" });
+    return out;
+  }
+
+  /** What is shown of a row itself. */
+  #own(row: Row, place: Place, depth: Depth | undefined): TemplateResult | typeof nothing {
+    const { rows } = this.view;
+    if (place.certificate !== undefined) return this.#certificate(row, place.certificate);
+    if (place.record !== undefined || row.kind === "record") return this.#recordBody(row, place.record ?? row.e, 0, 1);
+    if (row.kind === "connect") return this.#facts(connectFacts(row.parts.map((n) => rows.trace!.events[n] as EventOfKind<"tunnel", "opened">)));
+    if (row.kind === "handshake") return this.#handshake(row);
+    if (row.kind === "mail") return this.#mail(rows.event(row).data as MailData);
+    if (row.layer !== "smtp" || !rows.event(row).at) return nothing;
+    if (!this.#on("fields") && !this.#on("bytes")) return html``;
+    const carriers = rows.carriers(row);
+    return depth === "tls" ? html`${carriers.slice(0, 12).map((n, i) => this.#recordBody(row, n, i, carriers.length))}` : this.#text(row, rows.event(row), carriers);
   }
 
   /** On a phone one part is shown at a time. */
@@ -106,17 +162,24 @@ export class ScopeInspector extends LitElement {
   }
 
   #header(row: Row, place: Place): TemplateResult {
-    const e = this.view.rows.event(row), { title, tone } = this.#title(row, place);
+    const e = this.#event(row, place), { title, tone } = this.#title(row, place);
     const src: Source = place.record !== undefined || place.certificate !== undefined ? "observed" : e.src;
     return html`<div class="head"><h2 class=${tone}>${title}</h2><span class="soft">row ${row.n}</span>
       <span class="who">${provenance(src, false)}${SOURCE_WORDS[src]}</span>
       ${this.width === "wide" ? nothing : html`<button class="close" aria-label="close the inspector" @click=${() => act(this, { do: "sheet" })}>${control("close")}</button>`}</div>`;
   }
 
+  /** What is shown: the event of the row, or the packet that is chosen. */
+  #event(row: Row, place: Place): TraceEvent {
+    const packets = this.#alone(row, place) ? this.#packets(row, place) : [];
+    return packets[Math.min(this.which, packets.length - 1)] ?? this.view.rows.event(row);
+  }
+
   #title(row: Row, place: Place): { title: string; tone: string } {
-    const e = this.view.rows.event(row);
+    const e = this.#event(row, place);
     if (place.certificate !== undefined) return { title: `Certificate ${place.certificate + 1}`, tone: "tls" };
     if (place.record !== undefined) return { title: "TLS record", tone: "tls" };
+    if (isPacket(e)) return { title: packetTitle(e), tone: e.layer };
     const smtp = row.dir === "in" ? "in" : "out";
     if (row.kind === "reply") {
       const d = (e as EventOfKind<"smtp", "reply">).data;
@@ -128,13 +191,18 @@ export class ScopeInspector extends LitElement {
   }
 
   #meaning(row: Row, place: Place): TemplateResult {
-    const e = this.view.rows.event(row), more: unknown[] = [];
+    const e = this.#event(row, place), more: unknown[] = [], host = (id: string | undefined) => (id === "client" ? "this page" : this.view.trace!.host(id ?? ""));
     let entry: Entry | undefined = eventEntry(e);
+    if (this.view.lab && e.from && e.to && (row.hop || isPacket(e))) more.push(`From ${host(e.from)} to ${host(e.to)}.`);
     if (place.certificate !== undefined) entry = look("tls.handshake.certificate");
     else if (place.record !== undefined) entry = look("event.tls.record");
     else if (row.kind === "connect" && row.ok) entry = look("event.tunnel.opened");
     let means = entry?.means ?? wordsOf(this.view.rows, row).main;
-    if (row.kind === "reply" && place.record === undefined) {
+    if (row.kind === "mail") {
+      more.push(means);
+      means = `${wordsOf(this.view.rows, row).main}.`;
+    }
+    if (row.kind === "reply" && place.record === undefined && place.packet === undefined) {
       const d = (e as EventOfKind<"smtp", "reply">).data, code = replyEntry(d.code), fine = d.enhanced ? enhancedEntry(d.enhanced) : undefined;
       if (d.verb === "greeting") means = `${means} ${d.code < 300 ? "" : (code?.means ?? "")}`.trim();
       else if (fine) {
@@ -147,7 +215,7 @@ export class ScopeInspector extends LitElement {
       const said = wordsOf(this.view.rows, row).main;
       return html`<p class="means">${said}</p><p class="more">${entry ? html`${entry.title}: ${entry.means} ${this.#refs(entry)}` : nothing}</p>`;
     }
-    if (place.record === undefined && place.certificate === undefined) more.push(this.#timing(row));
+    if (place.record === undefined && place.certificate === undefined && place.packet === undefined) more.push(this.#timing(row), this.#journey(row));
     return html`<p class="means">${means}</p><p class="more">${this.#refs(entry)}${entry ? "." : nothing}${more.map((m) => html` ${m}`)}</p>`;
   }
 
@@ -168,46 +236,51 @@ export class ScopeInspector extends LitElement {
     if (row.dir === "out" && other) {
       const d = (rows.event(other) as EventOfKind<"smtp", "reply">).data, fine = d.enhanced ? enhancedEntry(d.enhanced) : undefined, entry = fine ?? replyEntry(d.code);
       const sent = row.kind === "message" ? rows.event(row).t : row.t;
-      return html`Answered in ${this.#rowLink(other)}, ${format.duration(other.t - sent)} later: ${[d.code, d.enhanced].filter(Boolean).join(" ")}${entry ? html`, ${lower(entry.title)} (${this.#refs(entry)})` : nothing}.`;
+      return html`Answered in ${this.#rowLink(other)}, ${format.duration(rows.event(other).t - sent)} later: ${[d.code, d.enhanced].filter(Boolean).join(" ")}${entry ? html`, ${lower(entry.title)} (${this.#refs(entry)})` : nothing}.`;
     }
     if (row.kind === "reply" && other) {
       const sent = other.kind === "message" ? rows.event(other).t : other.t;
-      return html`Answers ${this.#rowLink(other)}, ${wordsOf(rows, other).main.split(" ")[0]}, after ${format.duration(row.t - sent)}.`;
+      return html`Answers ${this.#rowLink(other)}, ${wordsOf(rows, other).main.split(" ")[0]}, after ${format.duration(rows.event(row).t - sent)}.`;
     }
     const d = rows.event(row).layer === "smtp" && (row.kind === "command" || row.kind === "response") ? (rows.event(row) as EventOfKind<"smtp", "command">).data : undefined;
     if (d?.deadline && !other) return html`The client waits ${format.duration(d.deadline)} for the reply (RFC 5321, 4.5.3.2).`;
     return nothing;
   }
 
-  // ---- what was said, and the record that carried it
-
-  #said(row: Row): TemplateResult {
-    const { rows } = this.view, carriers = rows.carriers(row), e = rows.event(row), trace = rows.trace!;
-    const depth = carriers.length ? this.depth : "smtp";
-    const tone = row.dir === "in" ? "in" : "out", wireLen = carriers.reduce((n, i) => n + recordEvent(trace, i).at!.len, 0);
-    const tabs = carriers.length
-      ? html`<div class="depth" role="tablist" aria-label="layer">
-          ${this.#tabButton("tls", "tls", `TLS ${format.number(wireLen)}`, depth)}<span aria-hidden="true">&gt;</span>${this.#tabButton("smtp", tone, `SMTP ${format.bytes(e.at!.len)}`, depth)}</div>`
-      : html`<div class="depth" role="presentation"><span class="chosen ${tone}">SMTP ${format.bytes(e.at!.len)}, in clear</span></div>`;
-    const body = depth === "tls" ? html`${carriers.slice(0, 12).map((n, i) => this.#recordBody(row, n, i, carriers.length))}` : this.#text(row, e, carriers);
-    return html`${this.#phoneTabs()}${this.#on("fields") || this.#on("bytes") ? html`${tabs}${body}` : nothing}`;
+  /** How a text crossed the link. */
+  #journey(row: Row): TemplateResult | typeof nothing {
+    const { rows, trace } = this.view, packets = row.layer === "smtp" ? rows.packetsOf(row) : [];
+    if (packets.length === 0) return nothing;
+    const again = rows.list.filter((r) => r.again === row && rows.packetsOf(r)[0]?.data.segment?.again !== undefined), there = trace!.host(row.to ?? "");
+    const one = packets.length === 1, lost = packets.filter((p) => p.data.fate === "lost" || p.data.fate === "corrupted").length, kind = packets[0]!.layer === "udp" ? "datagram" : "segment";
+    const gone = !lost ? nothing : one ? html`Its ${kind} did not get through` : html`${lost} of its ${format.count(packets.length, kind)} did not get through`;
+    return html`${lost ? gone : one ? html`One ${kind}` : format.count(packets.length, kind)}${again.length ? html`, sent again in ${again.map((r, i) => html`${i ? ", " : nothing}${this.#rowLink(r)}`)}` : nothing}${
+      row.arrives === undefined ? html`: not all of it is at ${there}` : html`: all of it at ${there} ${format.duration(row.arrives - row.sent)} after it was sent`}.`;
   }
 
-  #tabButton(id: Depth, tone: string, words: string, chosen: Depth): TemplateResult {
-    return html`<button role="tab" class=${tone} aria-selected=${id === chosen} tabindex=${id === chosen ? 0 : -1}
-      @click=${() => this.#go(id)} @keydown=${(e: KeyboardEvent) => this.#tabKey(e, id)}>${words}</button>`;
+  #breadcrumb(levels: Level[], chosen: Depth): TemplateResult {
+    if (levels.length === 1) return html`<div class="depth" role="presentation"><span class="chosen ${levels[0]!.tone}">${levels[0]!.words}</span></div>`;
+    return html`<div class="depth" role="tablist" aria-label="layer">${levels.map((l, i) => html`${i ? html`<span aria-hidden="true">&gt;</span>` : nothing}${this.#tabButton(levels, l, chosen)}`)}</div>`;
   }
 
-  #go(depth: Depth): void {
+  #tabButton(levels: Level[], l: Level, chosen: Depth): TemplateResult {
+    return html`<button role="tab" class=${l.tone} aria-selected=${l.id === chosen} tabindex=${l.id === chosen ? 0 : -1}
+      @click=${() => this.#go(l.id)} @keydown=${(e: KeyboardEvent) => this.#tabKey(e, levels, l)}>${l.words}</button>`;
+  }
+
+  #go(depth: Depth, which = this.which): void {
     this.depth = depth;
+    this.which = which;
     this.hot = this.#pinned = -1;
   }
 
-  async #tabKey(e: KeyboardEvent, id: Depth): Promise<void> {
-    if (e.key !== "ArrowLeft" && e.key !== "ArrowRight") return;
+  async #tabKey(e: KeyboardEvent, levels: Level[], l: Level): Promise<void> {
+    const by = ({ ArrowLeft: -1, ArrowRight: 1 } as const)[e.key], to = by && levels[levels.indexOf(l) + by];
+    if (!by) return;
     e.preventDefault();
     e.stopPropagation();
-    this.#go(id === "tls" ? "smtp" : "tls");
+    if (!to) return;
+    this.#go(to.id);
     await this.updateComplete;
     this.renderRoot.querySelector<HTMLElement>('[role="tab"][aria-selected="true"]')?.focus();
   }
@@ -223,23 +296,20 @@ export class ScopeInspector extends LitElement {
     const only = carriers.length === 1 ? recordEvent(trace, carriers[0]!) : undefined;
     const seal = only ? sealFields(only.data, at.len, suiteOf(trace)) : [];
     const d = dump(trace, at, [...(e.fields ?? []), ...seal], secret, this.limit, seal.length ? Uint8Array.of(23) : undefined);
-    const words = row.dir === "out" ? "Plaintext, as the page wrote it" : "Plaintext, as the page read it";
+    const words = row.hop ? `As ${trace.host(row.from ?? "")} wrote it, in clear` : !carriers.length ? "Bytes, in clear on the wire" : row.dir === "out" ? "Plaintext, as the page wrote it" : "Plaintext, as the page read it";
     return html`<div class="cols"><div>
       ${this.#on("fields") ? this.#fields(e, d, secret) : nothing}
       ${e.secret?.length && this.#on("fields") ? html`<p class="more"><button class="link" @click=${() => this.dispatchEvent(new CustomEvent("scope-reveal", { detail: this.selected, bubbles: true }))}>${this.revealed.has(row.e) ? "Hide the secret" : "Show the secret"}</button></p>` : nothing}</div><div>
-      ${this.#on("bytes") ? html`${this.#dump(carriers.length ? words : "Bytes, in clear on the wire", seal.length ? `${format.number(at.len)} + 1 bytes` : format.bytes(at.len), d, { tail: seal.length ? at.len : Infinity })}
-      ${only ? this.#sealed(only, at.off) : carriers.length > 1 ? html`<p class="more">${format.count(carriers.length, "TLS record")} carried it: choose TLS above.</p>` : nothing}` : nothing}</div></div>`;
+      ${this.#on("bytes") ? html`${this.#dump(words, seal.length ? `${format.number(at.len)} + 1 bytes` : format.bytes(at.len), d, { tone: (i) => (seal.length && i >= at.len ? "tls" : "") })}
+      ${only ? this.#sealed(only, at.off, d.fields[this.hot]) : carriers.length > 1 ? html`<p class="more">${format.count(carriers.length, "TLS record")} carried it: choose TLS above.</p>` : nothing}` : nothing}</div></div>`;
   }
 
   /** The record around a text: bytes of the text and their ciphertext light up together. */
-  #sealed(e: EventOfKind<"tls", "record">, textOff: number): TemplateResult {
+  #sealed(e: EventOfKind<"tls", "record">, textOff: number, hot: DumpField | undefined): TemplateResult {
     const from = plainOffset(e.data), d = dump(this.view.trace!, e.at!, [], [], this.limit);
     const shift = from === undefined ? undefined : from - (e.data.plain!.off - textOff);
-    return this.#dump("TLS record, as it crossed the link", `5 + ${format.number(e.at!.len - 5)} bytes, RFC 8446, 5.2`, d, { shift, head: from ?? 5, tone: "tls" });
-  }
-
-  #record(row: Row, n: number): TemplateResult {
-    return html`${this.#phoneTabs()}${this.#recordBody(row, n, 0, 1)}`;
+    return this.#dump("TLS record, as it crossed the link", `5 + ${format.number(e.at!.len - 5)} bytes, RFC 8446, 5.2`, d,
+      { head: from ?? 5, tone: () => "tls", hot: hot && shift !== undefined ? [hot.off + shift, hot.off + hot.len + shift] : undefined, owned: false });
   }
 
   #recordBody(row: Row, n: number, i: number, of: number): TemplateResult {
@@ -247,15 +317,15 @@ export class ScopeInspector extends LitElement {
     const plain = e.data.plain && !e.data.count ? `, ${format.count(e.data.plain.len, "byte")} of text` : "";
     const name = of > 1 ? html`<h3>Record ${i + 1} of ${of}<small>row ${row.n}</small></h3>` : nothing;
     return html`${name}<div class="cols"><div>${this.#on("fields") ? this.#fields(e, d, []) : nothing}</div><div>
-      ${this.#on("bytes") ? this.#dump(e.data.count ? `${format.number(e.data.count)} records` : "As it crossed the link", format.bytes(e.at!.len) + plain, d, { tone: "tls" }) : nothing}</div></div>`;
+      ${this.#on("bytes") ? this.#dump(e.data.count ? `${format.number(e.data.count)} records` : "As it crossed the link", format.bytes(e.at!.len) + plain, d, { tone: () => "tls" }) : nothing}</div></div>`;
   }
 
-  #fields(e: TraceEvent, d: Dump, secret: readonly [number, number][]): TemplateResult | typeof nothing {
-    const visible = d.fields.map((f, i) => [f, i] as const).filter(([f]) => f.name !== "delimiter");
+  #fields(e: TraceEvent, d: Dump, secret: readonly [number, number][], within: [number, number] = [0, Infinity]): TemplateResult | typeof nothing {
+    const visible = d.fields.map((f, i) => [f, i] as const).filter(([f]) => f.name !== "delimiter" && f.off >= within[0] && f.off < within[1]);
     const hot = d.fields[this.hot], entry = hot && look(hot.book);
     if (visible.length === 0) return nothing;
     return html`
-      <table class="fields" tabindex="0" aria-label="fields" @keydown=${(k: KeyboardEvent) => this.#fieldKey(k, visible.map(([, i]) => i))} @pointerleave=${() => (this.hot = this.#pinned)}>
+      <table class="fields ${within[1] === Infinity ? "" : "headers"}" tabindex="0" aria-label="fields" @keydown=${(k: KeyboardEvent) => this.#fieldKey(k, visible.map(([, i]) => i))} @pointerleave=${() => (this.hot = this.#pinned)}>
         <tbody>${visible.map(([f, i]) => html`
           <tr class="${this.#hit(d.fields, f.off, f.off + f.len, !!f.extra) ? "hit" : ""} ${f.extra ? "tls" : ""} d${Math.min(f.depth ?? 0, 3)}" @pointerenter=${() => (this.hot = i)} @click=${() => this.#pin(i)}>
             <td>${f.len === 1 ? f.off : `${f.off}–${f.off + f.len - 1}`}</td><td>${f.name}</td><td><span>${fieldText(this.view.trace!, e, f, secret)}</span></td></tr>`)}</tbody>
@@ -283,20 +353,19 @@ export class ScopeInspector extends LitElement {
     return !!h && !!h.extra === extra && from >= h.off && to <= h.off + h.len;
   }
 
-  #dump(name: string, right: string, d: Dump, o: { shift?: number | undefined; head?: number; tone?: string; tail?: number } = {}): TemplateResult {
-    const per = this.room, lines: TemplateResult[] = [], h = this.#hotRange(o.shift);
-    // With a shift, this is a record around a text whose fields are those under the pointer.
-    const shifted = o.shift !== undefined, owner = (i: number) => (shifted ? -1 : d.owner[i]!);
+  #dump(name: string, right: string, d: Dump, o: DumpOptions): TemplateResult {
+    const per = this.room, lines: TemplateResult[] = [], f = d.fields[this.hot], h = o.hot ?? (f && o.owned !== false ? ([f.off, f.off + f.len] as const) : undefined);
+    const owner = (i: number) => (o.owned === false ? -1 : d.owner[i]!), lights = (i: number) => !!h && i >= h[0] && i < h[1];
     const hidden = (i: number) => d.secret.some(([from, to]) => i >= from && i < to);
     // The head of a record has a line of its own, so that its bytes stand below those of the text.
     for (let at = 0, end = 0; at < d.bytes.length; at = end) {
       const hex: TemplateResult[] = [], ascii: TemplateResult[] = [];
       end = Math.min(at === 0 && o.head ? o.head : at + per, d.bytes.length);
       for (let i = at; i < end;) {
-        const own = owner(i), lit = !!h && i >= h[0] && i < h[1], seal = i < (o.head ?? 0) || i >= (o.tail ?? Infinity);
+        const own = owner(i), lit = lights(i), tone = o.tone(i);
         let j = i + 1;
-        while (j < end && owner(j) === own && (!!h && j >= h[0] && j < h[1]) === lit && (j < (o.head ?? 0) || j >= (o.tail ?? Infinity)) === seal) j++;
-        const part = [...d.bytes.subarray(i, j)], cls = `${lit ? "hit" : ""} ${seal || o.tone === "tls" ? "lt" : ""}`;
+        while (j < end && owner(j) === own && lights(j) === lit && o.tone(j) === tone) j++;
+        const part = [...d.bytes.subarray(i, j)], cls = `${lit ? "hit" : ""} ${tone}`;
         hex.push(html`${i > at ? " " : ""}<i class=${cls} data-f=${own}>${part.map((b, k) => (hidden(i + k) ? "••" : format.hex(b, 2))).join(" ")}</i>`);
         ascii.push(html`<i class=${cls} data-f=${own}>${part.map((b, k) => (hidden(i + k) ? "•" : format.ascii(b))).join("")}</i>`);
         i = j;
@@ -309,19 +378,6 @@ export class ScopeInspector extends LitElement {
         d.rest > d.elided ? html`<button class="link" @click=${() => (this.limit += MORE)}>Show more</button>, ${format.count(d.rest - d.elided, "byte")} left.` : nothing}</p>` : nothing}`;
   }
 
-  #hotRange(shift: number | undefined): [number, number] | undefined {
-    const at = this.#row();
-    if (!at || this.hot < 0) return undefined;
-    const e = at.place.record !== undefined ? this.view.trace!.events[at.place.record]! : this.view.rows.event(at.row);
-    const carriers = this.view.rows.carriers(at.row);
-    const shownRecord = this.depth === "tls" && at.place.record === undefined && carriers.length ? recordEvent(this.view.trace!, carriers[0]!) : undefined;
-    const seal = !shownRecord && carriers.length === 1 && at.place.record === undefined ? sealFields(recordEvent(this.view.trace!, carriers[0]!).data, e.at?.len ?? 0, suiteOf(this.view.trace!)) : [];
-    const f = [...((shownRecord ?? e).fields ?? []), ...seal][this.hot];
-    if (!f) return undefined;
-    const by = shift ?? 0;
-    return [f.off + by, f.off + f.len + by];
-  }
-
   #overByte(e: PointerEvent): void {
     const f = (e.target as Element).closest<HTMLElement>("[data-f]")?.dataset["f"];
     if (f !== undefined) this.hot = Number(f) >= 0 ? Number(f) : this.#pinned;
@@ -332,10 +388,97 @@ export class ScopeInspector extends LitElement {
     if (f >= 0) this.#pin(f);
   }
 
+  // ---- packets
+
+  #packet(row: Row, e: PacketEvent, all: PacketEvent[], depth: Depth): TemplateResult {
+    const trace = this.view.trace!, layers = layersOf(trace, e), layer = layers.find((l) => l.id === depth) ?? layers.at(-1)!, fate = fateWords(trace, e, now(this.view));
+    const secret = secretsIn(trace, e, this.revealed), d = dump(trace, e.at!, e.fields ?? [], secret, this.limit), flip = e.data.flip?.offset;
+    const within: [number, number] = [layer.off, layer.next], deep = layer.id === "smtp" ? (e.dir === "in" ? "in" : "out") : layer.id;
+    const tone = (i: number) => `${i < within[0] || i >= within[1] ? "dim" : `lay ${deep}`}${i === flip ? " flip" : ""}`;
+    return html`${all.length > 1 ? this.#chooser(row, e, all, depth) : nothing}
+      ${this.#on("fields") ? html`<p class="fate">${fate.bad ? severity("error") : nothing}<span>${fate.text}</span></p>${this.#remarks(row, e)}` : nothing}
+      <div class="cols"><div>${this.#on("fields") ? html`${layer.id === "tcp" ? this.#segment(e) : nothing}${this.#carried(row, e, layer)}
+        ${e.fields?.length ? this.#fields(e, d, secret, within) : html`<p class="more">Of so many packets the trace keeps the fields of the first only, and of those that something happened to.</p>`}` : nothing}</div><div>
+        ${this.#on("bytes") ? this.#dump(`${layers[0]!.name} packet${flip === undefined ? "" : ", as it was sent"}`, format.bytes(e.at!.len), d, { tone }) : nothing}</div></div>
+      ${this.#on("fields") && layer.id === "tcp" ? this.#states(e) : nothing}`;
+  }
+
+  #chooser(row: Row, e: PacketEvent, all: PacketEvent[], depth: Depth): TemplateResult {
+    const i = all.indexOf(e), own = this.view.rows.rowOf(e.n), to = (by: number) => this.#go(depth, i + by);
+    return html`<p class="which"><button class="btn" aria-label="earlier packet of this row" ?disabled=${i === 0} @click=${() => to(-1)}>&lt;</button>
+      <span>packet ${i + 1} of ${all.length}</span><button class="btn" aria-label="later packet of this row" ?disabled=${i === all.length - 1} @click=${() => to(1)}>&gt;</button>${own && own !== row ? this.#rowLink(own) : nothing}</p>`;
+  }
+
+  /** What captures make of it, and what really happened. */
+  #remarks(row: Row, e: PacketEvent): TemplateResult | typeof nothing {
+    const { rows, trace } = this.view, remarks = rows.remarks(e.n), truth = truthOf(trace!, e), wait = row.packets.includes(e.n) && row.packets[0] === e.n ? rows.waitOf(row) : undefined;
+    if (remarks.length === 0 && !truth) return nothing;
+    const first = truth && rows.rowOf(truth.first.n), named = (id: string) => (id === "client" ? "the page" : trace!.host(id));
+    return html`<ul class="remarks">
+      ${truth ? html`<li>${provenance("simulated")}<span>${truth.text}${first && first !== row ? html` ${this.#rowLink(first, `Row ${first.n}`)}.` : nothing}</span></li>` : nothing}
+      ${wait ? html`<li>${provenance("derived")}<span>${waitWords(wait).title} ${waitWords(wait).text}</span></li>` : nothing}
+      ${remarks.flatMap((r) => r.marks.map((mark) => {
+        const entry = look(`tcp.analysis.${mark}`);
+        return html`<li>${provenance("derived")}<span>${entry?.title ?? mark}${mark === "duplicate-ack" && r.duplicateACK ? ` no. ${r.duplicateACK}` : ""}, as ${named(r.host)} sees it. <span class="soft">${entry?.means} ${this.#refs(entry)}</span></span></li>`;
+      }))}</ul>`;
+  }
+
+  /** The numbers that the two ends count with, beside those on the wire. */
+  #segment(e: PacketEvent): TemplateResult | typeof nothing {
+    if (e.layer !== "tcp" || e.kind !== "segment" || !e.data.segment || e.data.of !== undefined) return nothing;
+    return html`<dl class="facts">${segmentFacts(e).map(([name, value]) => html`<div><dt>${name}</dt><dd class="wire">${value}</dd></div>`)}
+      <div><dt>in flight</dt><dd class="wire">${format.bytes(e.data.segment.inFlight)} ${provenance("derived")}</dd></div></dl>`;
+  }
+
+  #carried(row: Row, e: PacketEvent, layer: PacketLayer): TemplateResult | typeof nothing {
+    if (layer.id === "ip" || layer.id === "dns" || !e.data.carries) return nothing;
+    const found = carried(this.view.rows, e).filter((r) => r !== row), { off, len } = e.data.carries;
+    return html`<p class="more">Carries bytes ${format.number(off)} to ${format.number(off + len - 1)} of what ${this.view.trace!.host(e.from ?? "")} says${found.length ? html`: ${found.map((r, i) => html`${i ? ", " : nothing}${this.#rowLink(r)}`)}` : nothing}.</p>`;
+  }
+
+  /** The TCP of both ends: after it was sent, and after it arrived. */
+  #states(e: PacketEvent): TemplateResult | typeof nothing {
+    const { trace, rows } = this.view, there = e.data.fate !== "lost" && e.data.fate !== "corrupted" && now(this.view) >= e.data.arrives;
+    const ends = [[e.from!, "sent"], ...(there ? [[e.to!, "arrived"]] : [])] as [string, string][];
+    const states = ends.map(([host, when]) => ({ host, when, s: stateAfter(trace!, e, host, rows.seen) })).filter((x) => x.s);
+    if (states.length === 0) return nothing;
+    return html`<h3>TCP after it <small>${provenance("simulated", false)} from the stacks</small></h3>
+      <table class="states"><thead><tr><td></td>${states.map(({ host, when }) => html`<th scope="col">${host === "client" ? "this page" : trace!.host(host)}<small>when it ${when === "sent" ? "was sent" : "arrived"}</small></th>`)}</tr></thead>
+      <tbody>${STATE.map(([name, of, why]) => {
+        const values = states.map(({ s }) => of(s!));
+        return values.every((v) => v === undefined) ? nothing : html`<tr><th scope="row" title=${why}>${name}</th>${values.map((v) => html`<td>${v}</td>`)}</tr>`;
+      })}</tbody></table>`;
+  }
+
+  // ---- mail
+
+  #mail(d: MailData): TemplateResult {
+    if (!this.#on("fields")) return html``;
+    const { trace, rows } = this.view, { events, before, after } = story(trace!, d.queueID, rows.seen), facts: [string, string][] = [
+      ["at", trace!.host(d.host)], ["queue id", d.queueID], ["from", `<${d.from}>`], ["to", d.to.map((x) => `<${x}>`).join(", ")],
+    ];
+    if (d.size) facts.push(["size", format.bytes(d.size)]);
+    if (d.next) facts.push(["next server", d.next]);
+    if (d.reason) facts.push(["reason", d.reason]);
+    if (d.retry) facts.push(["next attempt", `at ${format.duration(d.retry)}`]);
+    if (d.mailbox) facts.push(["mailbox", d.mailbox]);
+    const link = (id: string) => {
+      const e = story(trace!, id, rows.seen).events[0], row = e && rows.rowOf(e.n);
+      return row ? html`<button class="link wire" @click=${() => act(this, { do: "pick", key: `r${row.i}` })}>${id}</button>` : html`<span class="wire">${id}</span>`;
+    };
+    return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd class="wire">${visible(value)}</dd></div>`)}</dl>
+      <h3>What happened to it there</h3><ol class="story">${before ? html`<li><span></span><span>came as ${link(before)}</span></li>` : nothing}
+      ${events.map((e) => {
+        const row = rows.rowOf(e.n);
+        return html`<li><span class="num">${format.ms(e.t)}</span><span>${visible(mailWords(trace!, e))}${row && row !== this.#row()?.row ? html`, ${this.#rowLink(row)}` : nothing}</span></li>`;
+      })}${after.map((id) => html`<li><span></span><span>went on as ${link(id)}</span></li>`)}</ol>
+      <p class="more"><button class="link" @click=${() => act(this, { do: "show", what: "mail" })}>Open the mailboxes and queues</button></p>`;
+  }
+
   // ---- what was agreed
 
   #facts(facts: readonly [string, string][], explain: Record<string, Entry | undefined> = {}): TemplateResult {
-    return html`${this.#phoneTabs()}${this.#on("fields") ? html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd><span class="wire">${value}</span>${
+    return html`${this.#on("fields") ? html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd><span class="wire">${value}</span>${
       explain[name] ? html`<small>${explain[name].means} ${this.#refs(explain[name])}</small>` : nothing}</dd></div>`)}</dl>` : nothing}`;
   }
 
@@ -374,7 +517,7 @@ export class ScopeInspector extends LitElement {
     :host { display: block; background: var(--panel); font-size: var(--t3); overflow: auto; padding: 0 var(--s4) var(--s4); scrollbar-width: thin; scrollbar-color: var(--rule-strong) transparent; }
     .head { display: flex; align-items: baseline; gap: var(--s2); min-height: 36px; padding-top: 10px; flex-wrap: wrap; }
     h2 { font: 700 var(--t4)/1.2 var(--wire); overflow-wrap: anywhere; }
-    .out { color: var(--out); } .in { color: var(--in); } .tls { color: var(--tls); } .tcp { color: var(--tcp); }
+    .out { color: var(--out); } .in { color: var(--in); } .tls { color: var(--tls); } .tcp, .udp { color: var(--tcp); } .dns { color: var(--dns); }
     .who { margin-left: auto; font-size: var(--t1); color: var(--soft); display: inline-flex; gap: 5px; align-items: center; }
     .close { width: 28px; height: 28px; display: grid; place-items: center; align-self: center; margin: -6px -8px -6px 0; }
     .empty { padding: 14px 0 var(--s2); color: var(--soft); }
@@ -383,7 +526,7 @@ export class ScopeInspector extends LitElement {
     .more .link { font-size: inherit; }
     :host([layout="mid"]) .cols { display: grid; grid-template-columns: 1fr 1.3fr; gap: var(--s5); } :host([layout="mid"]) .cols .hexname:first-child { border-top: 0; margin-top: 0; }
     .problem { color: var(--bad); font-size: var(--t2); line-height: 17px; margin-bottom: 9px; }
-    .depth { display: flex; gap: var(--s3); font: var(--t1)/24px var(--wire); border-top: 1px solid var(--rule); border-bottom: 1px solid var(--rule-strong); white-space: pre; overflow: hidden; }
+    .depth { display: flex; gap: 0 var(--s2); font: var(--t1)/24px var(--wire); border-top: 1px solid var(--rule); border-bottom: 1px solid var(--rule-strong); white-space: pre; overflow: hidden; }
     .depth button { padding: 0 2px; } .depth span { color: var(--soft); } .depth .chosen { font-weight: 700; box-shadow: inset 0 -3px 0 currentColor; }
     .depth .chosen.out { color: var(--out); } .depth .chosen.in { color: var(--in); }
     .depth [aria-selected="true"] { font-weight: 700; box-shadow: inset 0 -3px 0 currentColor; }
@@ -395,13 +538,19 @@ export class ScopeInspector extends LitElement {
     .fields td:nth-child(2) { width: 124px; }
     .fields td:nth-child(3) { font-family: var(--wire); }
     @container scope (max-width: 1300px) { .fields td:nth-child(1) { width: 56px; } .fields td:nth-child(2) { width: 102px; } }
+    .headers td { white-space: normal; overflow-wrap: anywhere; height: auto; vertical-align: top; } .fields.headers td:nth-child(1) { width: 50px; } .fields.headers td:nth-child(2) { width: 158px; padding-right: 6px; overflow-wrap: normal; }
     .fields .d1 td:nth-child(2) { padding-left: 12px; } .fields .d2 td:nth-child(2) { padding-left: 24px; } .fields .d3 td:nth-child(2) { padding-left: 36px; }
     .fields .tls td { color: var(--tls); }
     .fields .hit td { background: var(--mark); box-shadow: inset 0 -1px 0 var(--ink); color: var(--ink); }
     .about { font-size: var(--t1); line-height: 15px; min-height: 30px; color: var(--soft); margin: 2px 0 4px; }
     .hexname span + span { text-align: right; } .hexname { font-size: var(--t1); color: var(--soft); display: flex; justify-content: space-between; gap: var(--s2); line-height: 17px; border-top: 1px solid var(--rule); padding-top: 2px; margin-top: 4px; }
     .hex { font: var(--t2)/16px var(--wire); white-space: pre; padding: 0 0 2px 4px; overflow-x: auto; scrollbar-width: thin; }
-    .hex .l { display: block; } .hex .o { color: var(--soft); } .hex i { font-style: normal; } .hex .lt { color: var(--tls); }
+    .hex .l { display: block; } .hex .tls { color: var(--tls); } .hex .o { color: var(--soft); } .hex i { font-style: normal; } .hex .lay { font-weight: 600; } .hex .dim { color: var(--soft); } .hex .flip { color: var(--bad); font-weight: 700; text-decoration: underline; text-decoration-thickness: 2px; }
+    .fate { font-size: var(--t2); line-height: 17px; padding: 6px 0 2px; } .fate { display: flex; gap: var(--s2); } .fate .glyph { margin-top: 4px; stroke: var(--bad); }  .which { display: flex; gap: var(--s2); align-items: center; font-size: var(--t2); padding-top: 6px; } .which .btn { height: 22px; padding: 0 8px; font-family: var(--wire); }
+    .remarks { font-size: var(--t2); line-height: 16px; padding: 4px 0; } .remarks li { display: grid; grid-template-columns: 16px 1fr; padding: 2px 0; } .remarks .glyph { margin-top: 3px; } .remarks .link { font-size: inherit; }
+    .facts .glyph { display: inline-block; }
+    .states { width: 100%; border-collapse: collapse; font-size: var(--t2); } .states th { text-align: left; font-weight: 400; color: var(--soft); line-height: 17px; vertical-align: top; padding: 1px 4px 1px 0; } .states thead th { color: var(--ink); } .states thead small { display: block; font-size: var(--t1); color: var(--soft); } .states td { font-family: var(--wire); line-height: 17px; padding: 1px 4px 1px 0; } h3 .glyph { display: inline-block; vertical-align: -1px; }
+    .story li { display: grid; grid-template-columns: 72px 1fr; gap: var(--s2); font-size: var(--t2); line-height: 17px; padding: 2px 0; } .story .num { text-align: right; color: var(--soft); } .story span { overflow-wrap: anywhere; } .story .link { font-size: inherit; }
     i.hit { background: var(--mark); box-shadow: 0 1px 0 var(--ink); color: var(--ink) !important; }
     .facts { font-size: var(--t2); border-top: 1px solid var(--rule); padding-top: 4px; }
     .facts div { display: grid; grid-template-columns: 96px 1fr; padding: 2px 0; line-height: 17px; } dt { color: var(--soft); } dd { overflow-wrap: anywhere; min-width: 0; }
@@ -417,6 +566,38 @@ export class ScopeInspector extends LitElement {
     .tabs { display: flex; border-bottom: 1px solid var(--rule-strong); margin: 2px calc(-1 * var(--s4)) 6px; padding: 0 var(--s3); }
     .tabs button { height: 40px; padding: 0 var(--s3); color: var(--soft); } .tabs [aria-pressed="true"] { color: var(--ink); font-weight: 600; box-shadow: inset 0 -3px 0 var(--ink); }
   `];
+}
+
+interface DumpOptions {
+  /** Class of a byte. */
+  tone: (i: number) => string;
+  /** Bytes in the first line, where that is a header. */
+  head?: number;
+  /** Bytes that light up, where they are those of another dump's field; then this one's bytes belong to no field. */
+  hot?: readonly [number, number] | undefined;
+  owned?: false;
+}
+
+/** What is told of a TCP state, and what it means. */
+const STATE: [name: string, of: (s: StateData) => string | undefined, why: string][] = [
+  ["state", (s) => s.name, "RFC 9293, 3.3.2"],
+  ["congestion window", (s) => (s.cwnd ? format.count(s.cwnd, "segment") : undefined), "how much may be under way, RFC 5681"],
+  ["slow start threshold", (s) => (s.ssthresh ? format.count(s.ssthresh, "segment") : undefined), "from here on it grows slowly, RFC 5681, 3.1; absent until something was lost"],
+  ["recovery", (s) => (s.congestion === "open" ? undefined : s.congestion), "what it does about losses, RFC 5681, 3.2"],
+  ["retransmission timer", (s) => (s.rto ? format.duration(s.rto) : undefined), "RFC 6298"],
+  ["smoothed round trip", (s) => (s.srtt ? format.duration(s.srtt) : undefined), "RFC 6298, 2"],
+  ["in flight", (s) => s.inner && format.bytes(s.inner.inFlight), "sent and not acknowledged"],
+  ["may send", (s) => s.inner && format.bytes(s.inner.sendWindow), "the peer's receive window"],
+  ["has room for", (s) => s.inner && format.bytes(s.inner.receiveWindow), "its own receive window"],
+  ["not acknowledged", (s) => (s.inner?.sendBuffered ? format.bytes(s.inner.sendBuffered) : undefined), "in the send buffer"],
+  ["not read", (s) => (s.inner?.unread ? format.bytes(s.inner.unread) : undefined), "arrived, and the program has not taken it"],
+];
+
+function packetTitle(e: PacketEvent): string {
+  const s = e.data.segment;
+  if (e.data.of !== undefined) return "Copy";
+  if (s?.again !== undefined) return "Retransmission";
+  return (s && /SYN|FIN|RST/.test(s.flags) ? s.flags.replaceAll(", ", " ") : eventEntry(e)?.title) ?? "Packet";
 }
 
 /** A book title in the middle of a sentence; names in capitals stay. */

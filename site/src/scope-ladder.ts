@@ -1,24 +1,32 @@
-// The ladder: one row for each thing that happened, windowed, with its arrows.
+// The ladder: one row for each thing that happened, windowed, with its arrows;
+// in a lab also on a scale of time.
 //
 // Properties in; "scope-pick" (a place was chosen), "scope-toggle" (a place was
 // opened or closed) and "scope-reveal" (a secret shall be read) out.
 
 import { css, html, LitElement, nothing, svg, type PropertyValues, type TemplateResult } from "lit";
+import { Ink, LEAVES, loop, strokeOf, TimeArrows } from "./arrows.ts";
 import { box } from "./box.ts";
 import { keywordEntry } from "./book.ts";
 import * as format from "./format.ts";
-import { cross, head, provenance, severity } from "./icons.ts";
-import { columnsFor, FACT_NAME, Layout, type Columns, type Measure, type Part } from "./layout.ts";
+import { provenance, severity } from "./icons.ts";
+import { columnsFor, FACT_NAME, lanes, Layout, wrapProse, type Bar, type Columns, type Item, type Measure, type Part } from "./layout.ts";
 import type { Round } from "./rounds.ts";
-import type { Row } from "./rows.ts";
+import { landed, type Row } from "./rows.ts";
 import { DOTS } from "./steps.ts";
 import { shared } from "./tokens.ts";
-import type { EventOfKind } from "./trace.ts";
-import { atEnd, now, placeOf, type View } from "./view.ts";
-import { LAYER_NAME, masked, visible } from "./words.ts";
+import type { EventOfKind, Source } from "./trace.ts";
+import { atEnd, now, placeOf, type Scale, type View } from "./view.ts";
+import { LAYER_NAME, masked, visible, waitWords } from "./words.ts";
 
 /** How far beyond what is seen rows are kept ready, in pixels. */
 const MARGIN = 160;
+/** Where the playhead is kept, of the height of the ladder. */
+const AHEAD = 0.8;
+/** Width of what is said beside a wait, and the least room that it and its title need. */
+const ASIDE = 340, ASIDE_LEAST = 52, TITLE_LEAST = 22;
+/** A font of 11 px beside the one of 12 px that is measured. */
+const SMALLER = 11 / 12;
 
 /** A row that has not happened. */
 interface Planned {
@@ -49,6 +57,7 @@ export class ScopeLadder extends LitElement {
 
   #layout: Layout | undefined;
   #measure: Measure | undefined;
+  #width = 800;
   #columns: Columns = columnsFor(800);
   #top = 0;
   #height = 600;
@@ -80,11 +89,16 @@ export class ScopeLadder extends LitElement {
   /** Sizes come from the observer: to ask for them would cost a layout of the page. */
   #measured(entries: readonly ResizeObserverEntry[]): void {
     const { width, height } = entries.at(-1)!.contentRect;
-    if (columnsFor(Math.max(320, width)).width !== this.#columns.width) this.#layout = undefined;
-    this.#columns = columnsFor(Math.max(320, width));
+    this.#width = Math.max(320, width);
     this.#height = height;
     this.#grew ||= !!this.view?.pending;
     this.requestUpdate();
+  }
+
+  /** Time is a scale only where packets have times, and where there is room. */
+  get #scale(): Scale {
+    const { view: v } = this;
+    return v.scale === "time" && v.lab && !columnsFor(this.#width).compact ? "time" : "rows";
   }
 
   #measureText(): Measure {
@@ -98,42 +112,62 @@ export class ScopeLadder extends LitElement {
   }
 
   protected override willUpdate(changed: PropertyValues<this>): void {
-    const before = changed.get("view") as View | undefined;
-    if (changed.has("open") || changed.has("revealed") || this.#layout?.rows !== this.view.rows) this.#layout = undefined;
+    const before = changed.get("view") as View | undefined, v = this.view, scale = this.#scale, old = this.#layout;
     if (changed.has("view")) {
-      if (before?.trace !== this.view.trace) this.#follow = true;
-      this.#grew ||= !!this.view.trace && (before?.upto !== this.view.upto || before?.pending !== this.view.pending);
+      if (before?.trace !== v.trace) this.#follow = true;
+      this.#grew ||= !!v.trace && (before?.upto !== v.upto || before?.pending !== v.pending || (scale === "time" && before?.time !== v.time));
     }
     this.#measure ??= this.#measureText();
-    this.#layout ??= new Layout(this.view.rows, this.#columns, this.#measure, this.open, this.revealed);
-    this.#layout.update();
+    this.#columns = columnsFor(this.#width, lanes(v.trace, columnsFor(this.#width)).length, scale);
+    if (!old || changed.has("open") || changed.has("revealed") || old.rows !== v.rows || old.columns.width !== this.#columns.width || !!old.time !== (scale === "time") || old.packets !== v.packets) {
+      this.#layout = new Layout(v.rows, this.#columns, this.#measure, this.open, this.revealed, scale, v.packets);
+    }
+    this.#layout!.update();
     // The window is put where the scroll position will be, so that one rendering is enough.
-    if (this.#grew && this.#follow && this.following) this.#top = Math.max(0, this.#extent(this.#planned().length) - this.#height);
+    if (this.#grew && this.#follow && this.following) this.#top = this.#followed();
+  }
+
+  /** The height at which things are now: below the last row, or on the time scale where its time is. */
+  #nowAt(): number {
+    const { time } = this.#layout!;
+    return time && this.view.trace ? Math.max(this.#plannedAt() - (this.view.pending ? 0 : this.#columns.row), time.playhead(now(this.view))) : this.#layout!.height;
+  }
+
+  /** Where rows stand that have not happened. */
+  #plannedAt(): number {
+    const layout = this.#layout!;
+    return layout.time && this.view.trace ? Math.max(layout.y.at(-1)!, this.view.pending ? layout.time.playhead(now(this.view)) : 0) : layout.height;
   }
 
   #extent(planned: number): number {
-    return this.#layout!.height + planned * this.#columns.row + 12;
+    const layout = this.#layout!;
+    return Math.max(layout.height, this.#plannedAt() + planned * this.#columns.row, layout.time && !atEnd(this.view) ? this.#nowAt() + 24 : 0) + 12;
+  }
+
+  /** The scroll position that shows what happens now. */
+  #followed(): number {
+    const end = Math.max(0, this.#extent(this.#planned().length) - this.#height);
+    return this.#layout!.time && !atEnd(this.view) ? Math.min(end, Math.max(0, Math.round(this.#nowAt() - this.#height * AHEAD))) : end;
   }
 
   protected override updated(changed: PropertyValues<this>): void {
     const s = this.#scroller;
     if (!s) return;
     if (changed.has("selected") && this.selected && !(this.following && this.#follow)) this.#reveal(this.selected);
-    else if (this.#grew && this.#follow) this.#toEnd(s);
+    else if (this.#grew && this.#follow) {
+      s.scrollTop = this.#followed();
+      if (s.scrollTop !== this.#top) this.requestUpdate();
+      this.#top = s.scrollTop;
+    }
     this.#grew = false;
-  }
-
-  #toEnd(s: HTMLElement): void {
-    s.scrollTop = s.scrollHeight;
-    this.#scrolled();
   }
 
   /** Scrolls so that a place can be seen. */
   #reveal(key: string): void {
-    const place = placeOf(key), layout = this.#layout, s = this.#scroller;
-    if (!place || !layout || !s || place.row >= this.view.rows.list.length) return;
-    const part = layout.parts(place.row).find((p) => p.key === key) ?? layout.parts(place.row)[0]!;
-    const top = layout.y[place.row]! + part.y;
+    const layout = this.#layout!, s = this.#scroller, i = layout.itemAt(key);
+    if (!s || i === undefined) return;
+    const part = layout.parts(i).find((p) => p.key === key) ?? layout.parts(i)[0]!;
+    const top = layout.y[i]! + part.y;
     if (top < s.scrollTop + 8) s.scrollTop = top - 8;
     else if (top + part.h > s.scrollTop + s.clientHeight - 8) s.scrollTop = top + part.h - s.clientHeight + 8;
     this.#scrolled();
@@ -143,7 +177,8 @@ export class ScopeLadder extends LitElement {
     const s = this.#scroller!;
     if (s.scrollTop === this.#top) return;
     this.#top = s.scrollTop;
-    this.#follow = s.scrollTop + s.clientHeight >= s.scrollHeight - 24;
+    const at = this.#layout!.time && !atEnd(this.view) ? this.#nowAt() : s.scrollHeight - 24;
+    this.#follow = s.scrollTop + s.clientHeight >= at && s.scrollTop <= at;
     this.requestUpdate();
   }
 
@@ -179,16 +214,16 @@ export class ScopeLadder extends LitElement {
   }
 
   #move(by: number): void {
-    const layout = this.#layout!, rows = this.view.rows.list;
-    if (rows.length === 0) return;
+    const layout = this.#layout!, { items } = layout;
+    if (items.length === 0) return;
     const step = Math.sign(by);
-    let at = placeOf(this.selected)?.row ?? (by > 0 ? -1 : rows.length), key = this.selected;
-    let here = at >= 0 && at < rows.length ? layout.places(at) : [], i = here.findIndex((p) => p.key === key);
+    let at = layout.itemAt(this.selected) ?? (by > 0 ? -1 : items.length), key = this.selected;
+    let here = at >= 0 && at < items.length ? layout.places(at) : [], i = here.findIndex((p) => p.key === key);
     for (let left = Math.abs(by); left > 0; left--) {
       i += step;
       while (i < 0 || i >= here.length) {
         at += step;
-        if (at < 0 || at >= rows.length) return key !== this.selected ? this.#emit("scope-pick", key) : undefined;
+        if (at < 0 || at >= items.length) return key !== this.selected ? this.#emit("scope-pick", key) : undefined;
         here = layout.places(at);
         i = step > 0 ? 0 : here.length - 1;
       }
@@ -198,9 +233,8 @@ export class ScopeLadder extends LitElement {
   }
 
   #part(): Part | undefined {
-    const place = placeOf(this.selected);
-    if (!place || place.row >= this.view.rows.list.length) return undefined;
-    return this.#layout!.parts(place.row).find((p) => p.key === this.selected);
+    const i = this.#layout!.itemAt(this.selected);
+    return i === undefined ? undefined : this.#layout!.parts(i).find((p) => p.key === this.selected);
   }
 
   #deeper(): void {
@@ -218,23 +252,21 @@ export class ScopeLadder extends LitElement {
   // ---- drawing
 
   protected override render(): TemplateResult {
-    const layout = this.#layout!, c = this.#columns, planned = this.#planned();
-    const end = layout.height, height = this.#extent(planned.length);
+    const layout = this.#layout!, c = this.#columns, planned = this.#planned(), end = this.#plannedAt(), height = this.#extent(planned.length);
     const from = Math.max(0, this.#top - MARGIN), to = this.#top + this.#height + MARGIN;
-    const rows = this.view.rows.list, shown: number[] = [];
-    const first = rows.length ? layout.at(from) : 0;
-    for (let i = first; i < rows.length && layout.y[i]! < to; i++) shown.push(i);
-    const kept = placeOf(this.selected)?.row;
-    if (kept !== undefined && kept < rows.length && !shown.includes(kept)) shown.push(kept); // a selected row stays in the document
-    const active = kept !== undefined && kept < rows.length ? this.selected : nothing;
+    const { items, y } = layout, shown: number[] = [];
+    for (let i = items.length ? layout.at(from) : 0; i < items.length && y[i]! < to; i++) shown.push(i);
+    const kept = layout.itemAt(this.selected);
+    if (kept !== undefined && !shown.includes(kept)) shown.push(kept); // a selected row stays in the document
     return html`
-      <div class="scroll ${c.compact ? "compact" : ""}" role="treegrid" aria-label="ladder" tabindex="0" aria-activedescendant=${active}
+      <div class="scroll ${c.compact ? "compact" : ""} ${layout.time ? "time" : ""}" role="treegrid" aria-label="ladder" tabindex="0" aria-activedescendant=${kept === undefined ? nothing : this.selected}
         @scroll=${() => this.#scrolled()} @click=${(e: MouseEvent) => this.#clicked(e)} @keydown=${(e: KeyboardEvent) => this.#keyed(e)}>
         <div class="sizer" role="presentation" ${box({ height })}>
           ${this.#drawing(shown, planned, from, Math.min(to, height))}
-          ${shown.flatMap((i) => this.#row(rows[i]!))}
+          ${shown.flatMap((i) => this.#item(i))}
+          ${layout.time ? this.#asides(from, to) : nothing}
           ${planned.map((p, i) => this.#plannedRow(p, end + i * c.row))}
-          ${this.#nowWord(end)}
+          ${this.#nowWord()}
         </div>
       </div>`;
   }
@@ -259,17 +291,19 @@ export class ScopeLadder extends LitElement {
   }
 
   /** Not keyed: a row that scrolls out lends its elements to one that scrolls in, which is much cheaper than new ones. */
-  #row(row: Row): TemplateResult[] {
-    const layout = this.#layout!, top = layout.y[row.i]!;
-    return layout.parts(row.i).map((p) => this.#partRow(row, p, top + p.y));
+  #item(i: number): TemplateResult[] {
+    const layout = this.#layout!, top = layout.y[i]!;
+    return layout.parts(i).map((p) => this.#partRow(layout.items[i]!, p, top + p.y));
   }
 
-  #partRow(row: Row, p: Part, y: number): TemplateResult {
+  #partRow(item: Item, p: Part, y: number): TemplateResult {
+    const { row } = item;
     switch (p.type) {
-      case "head": return this.#head(row, p, y);
+      case "head": return this.#head(item, p, y);
       case "prose": return this.#prose(row, p, y);
       case "pause": return p.h === 0 ? html`` : html`<div class="part pause" role="row" ${box({ top: y, height: p.h })}><span role="gridcell">${p.text}</span></div>`;
       case "record":
+      case "packet":
       case "certificate": return this.#under(p, y);
       default: return html`<div class="part ${p.type}" role="row" aria-level=${p.level} ${box({ top: y, height: p.h })}><div role="gridcell" class="in-lanes" ${box(this.#inLanes())}>${this.#detail(p)}</div></div>`;
     }
@@ -280,29 +314,30 @@ export class ScopeLadder extends LitElement {
     return { left: c.out + (c.compact ? 6 : 12), right: c.width - c.b + (c.compact ? 8 : 14) };
   }
 
-  #gutter(row: Row): TemplateResult {
+  #gutter(n: number, t: number, tag: string): TemplateResult {
     const c = this.#columns;
-    return html`${c.compact ? nothing : html`<span class="n" role="gridcell">${row.n}</span>`}
-      <span class="t" role="gridcell" ${box({ width: c.t })}>${c.compact && row.t >= 1e10 ? Math.round(row.t / 1e6) : format.ms(row.t)}</span>
-      ${c.compact ? nothing : html`<span class="tag" role="gridcell" ${box({ left: c.tag })}>${LAYER_NAME[row.layer]}</span>`}`;
+    return html`${c.compact ? nothing : html`<span class="n" role="gridcell">${n || nothing}</span>`}
+      <span class="t" role="gridcell" ${box({ width: c.t })}>${timeText(t)}</span>
+      ${c.compact ? nothing : html`<span class="tag" role="gridcell" ${box({ left: c.tag })}>${tag}</span>`}`;
   }
 
-  #provenance(row: Row): TemplateResult {
-    return html`<span class="prov-cell" role="gridcell" ${box({ left: this.#columns.prov - 5 })}>${provenance(this.view.rows.event(row).src)}</span>`;
+  #provenance(src: Source): TemplateResult {
+    return html`<span class="prov-cell" role="gridcell" ${box({ left: this.#columns.prov - 5 })}>${provenance(src)}</span>`;
   }
 
-  #head(row: Row, p: Extract<Part, { type: "head" }>, y: number): TemplateResult {
-    const c = this.#columns, e = this.view.rows.event(row), sel = p.key === this.selected;
-    const refused = row.kind === "reply" && (e as EventOfKind<"smtp", "reply">).data.code >= 400;
-    const place = c.compact && row.dir === "in" ? { right: c.width - c.b + 6 } : { left: p.x };
-    const { words } = p, secret = !!e.secret?.length && row.kind !== "reply", leaf = row.kind === "closed";
+  #head({ row, packet }: Item, p: Extract<Part, { type: "head" }>, y: number): TemplateResult {
+    const c = this.#columns, e = packet ?? this.view.rows.event(row), sel = p.key === this.selected;
+    const refused = !packet && row.kind === "reply" && (e as EventOfKind<"smtp", "reply">).data.code >= 400;
+    const right = c.compact && row.dir === "in" && this.#layout!.lanes.length === 2, place = right ? { right: c.width - c.b + 6 } : { left: p.x };
+    const { words } = p, secret = !packet && !!e.secret?.length && row.kind !== "reply", leaf = row.kind === "closed";
+    const is = packet ? `${packet.layer} quiet` : `${row.layer} ${row.dir ?? ""} ${row.kind}`, full = p.lines.length === 1 && p.lines[0] !== words.main;
     return html`
-      <div class="part row ${row.layer} ${row.dir ?? ""} ${row.kind} ${sel ? "sel" : ""}" role="row" id=${p.key} data-key=${p.key}
+      <div class="part row ${is} ${sel ? "sel" : ""}" role="row" id=${p.key} data-key=${p.key}
         aria-level="1" aria-selected=${sel} aria-expanded=${leaf ? nothing : !!p.open} ${box({ top: y, height: p.h })}>
-        ${this.#gutter(row)}
-        <span class="say" role="gridcell" ${box(place)}>${leaf ? nothing : html`<i class="twisty" aria-hidden="true"></i>`}${refused || row.ok === false ? html`${severity("error")}` : nothing}${
-          p.lines.map((l, i) => html`<span class="l">${l}${i === p.lines.length - 1 ? this.#tail(words, secret, row) : nothing}</span>`)}</span>
-        ${this.#provenance(row)}
+        ${this.#gutter(packet ? 0 : row.n, packet?.t ?? row.t, LAYER_NAME[packet?.layer ?? row.layer])}
+        <span class="say" role="gridcell" title=${full ? words.main : nothing} ${box({ ...place, ...(this.#layout!.time && { maxWidth: c.b - p.x - 6 }) })}>${leaf ? nothing : html`<i class="twisty" aria-hidden="true"></i>`}${refused || row.ok === false ? html`${severity("error")}` : nothing}${
+          p.lines.map((l, i) => html`<span class="l">${l}${i === p.lines.length - 1 ? this.#tail(words, secret, row) : nothing}</span>`)}${words.fate ? html`<span class="vh">, ${words.fate}</span>` : nothing}</span>
+        ${this.#provenance(e.src)}
       </div>`;
   }
 
@@ -315,19 +350,20 @@ export class ScopeLadder extends LitElement {
     const c = this.#columns, sel = p.key === this.selected;
     return html`
       <div class="part row app ${row.kind} ${sel ? "sel" : ""}" role="row" id=${p.key} data-key=${p.key} aria-level="1" aria-selected=${sel} ${box({ top: y, height: p.h })}>
-        ${this.#gutter(row)}
+        ${this.#gutter(row.n, row.t, LAYER_NAME[row.layer])}
         <span class="say prose" role="gridcell" ${box({ left: c.out, right: c.width - c.b + 10 })}>${severity(row.kind === "note" ? "advice" : "error")}<span>${p.lines.join(" ")}</span></span>
-        ${this.#provenance(row)}
+        ${this.#provenance(this.view.rows.event(row).src)}
       </div>`;
   }
 
-  #under(p: Extract<Part, { type: "record" | "certificate" }>, y: number): TemplateResult {
-    const c = this.#columns, sel = p.key === this.selected, left = c.out + (c.compact ? 2 : 14);
-    const arrow = p.type === "record" && p.arrow ? (p.dir === "out" ? "client: " : "server: ") : "";
+  #under(p: Extract<Part, { type: "record" | "certificate" | "packet" }>, y: number): TemplateResult {
+    const c = this.#columns, sel = p.key === this.selected, left = c.out + (c.compact ? 2 : 14) * (p.level - 1), leaf = !p.place;
+    const who = p.type === "record" && p.arrow ? (p.dir === "out" ? "client: " : "server: ") : "";
     return html`
-      <div class="part row under tls ${sel ? "sel" : ""}" role="row" id=${p.key} data-key=${p.key} aria-level="2" aria-selected=${sel} aria-expanded=${!!p.open} ${box({ top: y, height: p.h })}>
-        <span class="say" role="gridcell" ${box({ left })}><i class="twisty" aria-hidden="true"></i><b>${arrow}${p.text}</b> <span class="par">${p.par}</span></span>
-        <span class="prov-cell" role="gridcell" ${box({ left: c.prov - 5 })}>${provenance("observed")}</span>
+      <div class="part row under ${p.type === "packet" ? p.layer : "tls"} ${sel ? "sel" : ""}" role="row" id=${leaf ? nothing : p.key} data-key=${leaf ? nothing : p.key}
+        aria-level=${p.level} aria-selected=${leaf ? nothing : sel} aria-expanded=${leaf ? nothing : !!p.open} ${box({ top: y, height: p.h })}>
+        <span class="say" role="gridcell" ${box({ left })}>${leaf ? html`<i class="leaf"></i>` : html`<i class="twisty" aria-hidden="true"></i>`}<b>${who}${p.text}</b> <span class="par">${p.par}</span></span>
+        <span class="prov-cell" role="gridcell" ${box({ left: c.prov - 5 })}>${provenance(p.type === "packet" ? "simulated" : "observed")}</span>
       </div>`;
   }
 
@@ -358,72 +394,142 @@ export class ScopeLadder extends LitElement {
       </div>`;
   }
 
-  #nowWord(y: number): TemplateResult | typeof nothing {
-    const v = this.view, word = !atEnd(v) ? "cursor at" : v.state === "paused" ? "paused at" : "";
-    return word ? html`<p class="nowword" ${box({ top: y })}>${word} ${format.ms(now(v))} ms</p>` : nothing;
+  #nowWord(): TemplateResult | typeof nothing {
+    const v = this.view, word = v.playing ? "" : !atEnd(v) ? "cursor at" : v.state === "paused" ? "paused at" : "";
+    if (!word && !v.playing) return nothing;
+    const { time } = this.#layout!;
+    return html`<p class="nowword" ${box({ top: this.#nowAt() + (time ? LEAVES : 0) })}>${word} ${format.ms(now(v))} ms</p>`;
+  }
+
+  /** What the waits between rows are for, and what of time is cut out. */
+  #asides(from: number, to: number): TemplateResult[] {
+    const layout = this.#layout!, c = this.#columns, { rows } = layout, time = layout.time!, out: TemplateResult[] = [];
+    const told = new Set<number>();
+    for (let i = layout.items.length ? layout.at(from) : 0; i < layout.items.length && layout.y[i]! < to + 2 * MARGIN; i++) {
+      const { row, packet } = layout.items[i]!, wait = packet || i === 0 ? undefined : rows.waitOf(row);
+      const top = i && layout.y[i - 1]! + layout.room(i - 1), room = layout.y[i]! - top;
+      if (!wait || room < TITLE_LEAST) continue;
+      const words = waitWords(wait), lane = layout.lane(row.from), right = lane > (c.a + c.b) / 2;
+      const lines = room < ASIDE_LEAST ? [] : wrapProse(words.text, ASIDE, (s) => layout.measure.prose(s) * SMALLER), h = (lines.length + 1) * 14;
+      const y = top + (room - h) / 2 + 4;
+      for (const g of time.gaps) if (g.cut && g.from >= top - 30 && g.to <= layout.y[i]! + 30) told.add(g.from);
+      out.push(html`<div class="aside ${right ? "right" : ""}" role="row" ${box({ top: y, height: h })}>
+        <p role="gridcell" ${box(right ? { right: c.width - lane + 30 } : { left: lane + 22 })}><b>${words.title}</b>${lines.map((l) => html`<br>${l}`)}</p>
+        <span class="prov-cell" role="gridcell" ${box({ left: c.prov - 5 })}>${provenance("derived")}</span></div>`);
+    }
+    for (const g of time.gaps) {
+      if (!g.cut || told.has(g.from) || g.to < from || g.from > to) continue;
+      out.push(html`<p class="aside cut" role="row" ${box({ top: (g.from + g.to) / 2 - 8, height: 16 })}><span role="gridcell" ${box({ left: c.a + 22 })}>${format.duration(g.cut[1] - g.cut[0])} in which nothing happens, cut out</span></p>`);
+    }
+    return out;
   }
 
   #drawing(shown: number[], planned: Planned[], from: number, to: number): TemplateResult {
-    const layout = this.#layout!, c = this.#columns, v = this.view, rows = v.rows.list, end = layout.height, total = end + planned.length * c.row;
-    const ink = new Ink(), bars: TemplateResult[] = [], still: TemplateResult[] = [], gaps: [number, number][] = [];
+    const layout = this.#layout!, c = this.#columns, v = this.view, { time, items } = layout, end = this.#plannedAt(), total = Math.max(time ? this.#extent(planned.length) - 12 : 0, end + planned.length * c.row);
+    const ink = new Ink(), bars: TemplateResult[] = [], still: TemplateResult[] = [], gaps: [number, number][] = [], braces: string[] = [];
     for (const i of shown) {
-      const row = rows[i]!, y = layout.y[i]!, parts = layout.parts(i), h = parts[0]!;
-      if (h.type === "head") this.#arrow(row, y + this.#arrowAt(h.h), ink);
+      const y = layout.y[i]!, parts = layout.parts(i), h = parts[0]!, bottom = y + layout.room(i);
+      if (h.type === "head") this.#arrow(items[i]!, y, h.h, ink);
       if (parts.length > 1) {
-        gaps.push([y + h.h, layout.y[i + 1]!]);
-        const mid = (y + h.h + layout.y[i + 1]!) / 2;
-        still.push(svg`<path class="still" d="M${c.rt[0] + 4} ${mid}l12 -5M${c.rt[0] + 4} ${mid + 4}l12 -5"/>`);
+        if (!time) gaps.push([y + h.h, bottom]);
+        still.push(this.#break((y + h.h + bottom) / 2));
       }
-      for (const p of parts) if (p.type === "record" && p.bar && !c.compact) bars.push(bar(c.b - 16, y + p.y + p.h / 2, p.bar, p.dir));
+      if (c.b - c.a > 480) for (const p of parts) if ((p.type === "record" || p.type === "packet") && p.bar) bars.push(...bar(c.b - 16, y + p.y + p.h / 2, p.bar));
     }
-    planned.forEach((p, i) => this.#plannedArrow(p, end + i * c.row + this.#arrowAt(c.row), ink));
-    const lanes = segments(4, Math.max(total, 8), gaps), top = Math.floor(from);
-    const { sealed } = v.rows, inside = sealed ? Math.max(layout.y[sealed.i + 1]!, from) : Infinity;
-    const lost = v.rows.list.slice(-3).some((r) => r.kind === "closed");
+    if (time && v.trace) {
+      new TimeArrows(layout, ink, v.playing || !atEnd(v) ? now(v) : Infinity).draw(from, to);
+      for (const g of time.gaps) {
+        gaps.push([g.from, g.to]);
+        if (g.cut && g.to > from && g.from < to) still.push(this.#break((g.from + g.to) / 2), ...layout.lanes.map((l) => cutMark(l.x, (g.from + g.to) / 2)));
+      }
+      for (let i = layout.items.length ? layout.at(from) : 0; i < items.length && layout.y[i]! < to + 2 * MARGIN; i++) {
+        const wait = i && !items[i]!.packet ? layout.rows.waitOf(items[i]!.row) : undefined, y2 = layout.y[i]!;
+        if (!wait || y2 - layout.y[i - 1]! - layout.room(i - 1) < TITLE_LEAST) continue;
+        const x = layout.lane(items[i]!.row.from), side = x > (c.a + c.b) / 2 ? -1 : 1, y1 = Math.max(time.y(wait.before) + 16, layout.y[i - 1]! + layout.room(i - 1));
+        braces.push(`M${x + 16 * side} ${y1}h${-5 * side}V${y2 - 1}h${5 * side}`);
+      }
+    }
+    planned.forEach((p, i) => this.#plannedArrow(p, end + i * c.row, ink));
+    const pieces = segments(4, Math.max(total, 8), gaps), top = Math.floor(from), inside = this.#sealedAt(), height = Math.max(1, Math.ceil(to) - top);
+    const lost = !v.lab && v.rows.list.slice(-3).some((r) => r.kind === "closed");
     const lane = (x: number) => svg`
-      ${lanes.map(([a, b, dotted]) => (b < from || a > to ? nothing : svg`<path class="lane ${dotted ? "stop" : v.trace ? "" : "todo"}" d="M${x} ${Math.max(a, from)}V${Math.min(b, to)}"/>`))}
+      ${pieces.map(([a, b, dotted]) => (b < from || a > to ? nothing : svg`<path class="lane ${dotted ? "stop" : v.trace ? "" : "todo"}" d="M${x} ${Math.max(a, from)}V${Math.min(b, to)}"/>`))}
       ${lost && total < to ? svg`<path class="lane" d="M${x - 6} ${total}h12"/>` : nothing}`;
-    return html`<svg class="art" aria-hidden="true" width=${c.width} height=${Math.max(1, Math.ceil(to) - top)} viewBox="0 ${top} ${c.width} ${Math.max(1, Math.ceil(to) - top)}" ${box({ top })}>
+    const tls = [layout.lane("client") + 3, (v.rows.sealed ? layout.lane("server") : c.b) - 3].map((x) => `M${x} ${Math.max(inside, from)}V${Math.min(total, to)}`).join("");
+    return html`<svg class="art" aria-hidden="true" width=${c.width} height=${height} viewBox="0 ${top} ${c.width} ${height}" ${box({ top })}>
       ${this.#pick()}${this.#bands(from, to)}${still}${planned.map((p, i) => this.#plannedRound(p, end + i * c.row))}
-      ${lane(c.a)}${lane(c.b)}
-      ${inside < Math.min(total, to) ? svg`<path class="sealed" d="M${c.a + 3} ${inside}V${Math.min(total, to)}M${c.b - 3} ${inside}V${Math.min(total, to)}"/>` : nothing}
-      ${v.trace && (v.pending || !atEnd(v)) ? svg`<path class="now" d="M0 ${end}H${c.width}"/>` : nothing}
+      ${layout.lanes.map((l) => lane(l.x))}
+      ${inside < Math.min(total, to) ? svg`<path class="sealed" d=${tls}/>` : nothing}
+      <path class="brace" d=${braces.join("")}/>
+      ${v.trace && (v.pending || !atEnd(v)) ? svg`<path class="now" d="M0 ${this.#nowAt() + (time ? LEAVES : 0)}H${c.width}"/>` : nothing}
       ${ink.drawn()}${bars}</svg>`;
   }
 
+  /** The height from which on both sides speak inside TLS. */
+  #sealedAt(): number {
+    const layout = this.#layout!, { sealed } = layout.rows;
+    if (!sealed) return Infinity;
+    if (layout.time) return layout.time.y(layout.rows.event(sealed).t) + LEAVES;
+    const i = layout.itemOf(sealed.i)!;
+    return layout.y[i]! + layout.room(i);
+  }
+
+  #break(y: number): TemplateResult {
+    const x = this.#columns.rt[0] + 4;
+    return svg`<path class="still" d="M${x} ${y}l12 -5M${x} ${y + 4}l12 -5"/>`;
+  }
+
   #arrowAt(h: number): number {
-    return this.#columns.compact ? h - 8 : 10;
+    return this.#columns.under ? h - 8 : 10;
   }
 
-  #arrow(row: Row, y: number, ink: Ink): void {
-    const { a, b } = this.#columns, broken = b - 70;
-    if (row.kind === "closed") return;
-    if (row.kind !== "connect" && row.kind !== "handshake") {
-      const cls = row.layer === "tls" ? "tls" : row.dir === "in" ? "in" : "out";
-      ink.line(cls, a, b, y);
-      ink.head(cls, row.dir === "in" ? head(a, y, "left") : head(b, y, "right"));
+  #arrow({ row, packet }: Item, y: number, h: number, ink: Ink): void {
+    const layout = this.#layout!, { rows, time } = layout, of = packet ?? row, way = layout.way(of.from, of.to, of.dir), at = y + this.#arrowAt(h);
+    if (row.kind === "dns" && !packet) return loop(ink, layout.lane(row.from), y + LEAVES);
+    if (row.kind === "mail" && !packet) return ink.mark(layout.lane(row.from), y + (this.#columns.under ? 12 : 10));
+    if (!way || row.kind === "closed") return;
+    const [x1, x2] = way;
+    if (time && this.view.trace) {
+      const first = rows.packetsOf(row)[0];
+      // What shares its packet with an earlier row goes with that.
+      if (!packet && first && rows.rowOf(first.n) !== row && landed(first) && first.data.arrives <= now(this.view)) ink.arrow(strokeOf(row), x1, y + LEAVES, x2, Math.max(y + LEAVES, time.y(first.data.arrives) + LEAVES));
       return;
     }
-    // A double arrow stands for several packets; it stops at a cross where it did not come about.
-    const cls = row.kind === "connect" ? "tcp" : "tls", over = !!this.view.trace?.result && atEnd(this.view);
+    if (!packet && (row.kind === "connect" || row.kind === "handshake")) return this.#double(row, x1, x2, at, ink);
+    const cls = strokeOf(packet ? rows.rowOf(packet.n) : row), fate = packet?.data.fate ?? row.fate;
+    if (!packet && row.packets.length > 1 && row.layer === "smtp") {
+      ink.arrow(cls, x1, at - 1.5, x2, at - 1.5);
+      ink.arrow(cls, x1, at + 1.5, x2, at + 1.5);
+      return;
+    }
+    const x = fate === "lost" ? x1 + (x2 - x1) * 0.8 : x2;
+    ink.line(cls, x1, at, x, at);
+    if (fate === "lost") return ink.cross(x, at);
+    ink.head(cls, x1, at, x2, at);
+    if (fate === "corrupted") ink.cross(x2 - Math.sign(x2 - x1) * 16, at);
+  }
+
+  /** A double arrow stands for several packets; it stops at a cross where it did not come about. */
+  #double(row: Row, x1: number, x2: number, y: number, ink: Ink): void {
+    const cls = row.kind === "connect" ? "tcp" : "tls", over = !!this.view.trace?.result && atEnd(this.view), broken = x2 - 70;
     if (row.ok === undefined) {
-      ink.line(over ? cls : `${cls} open`, a, over ? broken : b, y);
+      ink.line(over ? cls : `${cls} open`, x1, y, over ? broken : x2, y);
       if (over) ink.cross(broken, y);
-      else ink.head("todo", head(b, y, "right"));
+      else ink.head("todo", x1, y, x2, y);
       return;
     }
-    ink.line(cls, a, b, y - 1.5);
-    ink.head(cls, head(b, y - 1.5, "right"));
-    ink.line(cls, row.ok ? a : broken, b, y + 1.5);
-    if (row.ok) ink.head(cls, head(a, y + 1.5, "left"));
-    else ink.cross(broken, y + 1.5);
+    ink.arrow(cls, x1, y - 1.5, x2, y - 1.5);
+    if (row.ok) return ink.arrow(cls, x2, y + 1.5, x1, y + 1.5);
+    ink.line(cls, broken, y + 1.5, x2, y + 1.5);
+    ink.cross(broken, y + 1.5);
   }
 
-  #plannedArrow(p: Planned, y: number, ink: Ink): void {
-    const { a, b } = this.#columns;
-    ink.line("todo", a, b, y);
-    if (p.dir !== "in") ink.head("todo", head(b, y, "right"));
-    if (p.dir !== "out") ink.head("todo", head(a, y, "left"));
+  #plannedArrow(p: Planned, top: number, ink: Ink): void {
+    const layout = this.#layout!, a = layout.lane("client"), b = this.view.trace ? (layout.lanes.find((l) => l.id === "server")?.x ?? this.#columns.b) : this.#columns.b;
+    const slanted = layout.time && this.view.trace, y1 = top + (slanted ? LEAVES : this.#arrowAt(this.#columns.row)), y2 = y1 + (slanted ? this.#columns.row : 0);
+    ink.line("todo", p.dir === "in" ? b : a, y1, p.dir === "in" ? a : b, y2);
+    if (p.dir !== "in") ink.head("todo", a, y1, b, y2);
+    if (p.dir !== "out") ink.head("todo", b, y1, a, y2);
   }
 
   #plannedRound(p: Planned, y: number): TemplateResult | typeof nothing {
@@ -432,31 +538,41 @@ export class ScopeLadder extends LitElement {
   }
 
   #textAt(): number {
-    return this.#columns.compact ? 17 : 14;
+    return this.#columns.compact ? 17 : this.#columns.under ? 17 : 14;
   }
 
   #pick(): TemplateResult | typeof nothing {
-    const place = placeOf(this.selected), layout = this.#layout!, c = this.#columns;
-    if (!place || place.row >= this.view.rows.list.length) return nothing;
-    const parts = layout.parts(place.row), p = parts.find((x) => x.key === this.selected) ?? parts[0]!, y = layout.y[place.row]!;
-    return svg`<rect class="pick" x="0" y=${y + p.y} width=${c.width} height=${p.h}/><rect class="edge" x="0" y=${y} width="3" height=${layout.y[place.row + 1]! - y}/>`;
+    const layout = this.#layout!, c = this.#columns, i = layout.itemAt(this.selected);
+    if (i === undefined) return nothing;
+    const parts = layout.parts(i), p = parts.find((x) => x.key === this.selected) ?? parts[0]!, y = layout.y[i]!;
+    return svg`<rect class="pick" x="0" y=${y + p.y} width=${c.width} height=${p.h}/><rect class="edge" x="0" y=${y} width="3" height=${layout.room(i)}/>`;
+  }
+
+  /** From where to where a round trip goes: on the time scale as long as it lasted. */
+  #bandOf(r: Round, next: Round | undefined): [number, number] {
+    const layout = this.#layout!, { y, time } = layout, first = layout.itemOf(r.first)!, last = layout.itemOf(r.last)!;
+    if (!time) return [y[first]!, y[last]! + layout.room(last)];
+    const from = Math.max(time.y(r.from), layout.rows.list[r.first]!.t <= r.from ? y[first]! : 0);
+    if (r.to === undefined) return [from, Math.max(y[last]! + this.#columns.row, this.#nowAt())];
+    return [from, next?.from === r.to ? this.#bandOf(next, undefined)[0] : time.y(r.to)];
   }
 
   #bands(from: number, to: number): TemplateResult[] {
-    const layout = this.#layout!, c = this.#columns, out: TemplateResult[] = [], [x, x2] = c.rt;
+    const layout = this.#layout!, c = this.#columns, out: TemplateResult[] = [], [x, x2] = c.rt, lead = layout.time ? LEAVES : 0;
     const rounds = this.view.rows.rounds.list;
     let lo = 0, hi = rounds.length;
     while (lo < hi) {
       const mid = (lo + hi) >> 1;
-      if (layout.y[rounds[mid]!.last + 1]! < from) lo = mid + 1;
+      if (this.#bandOf(rounds[mid]!, rounds[mid + 1])[1] < from) lo = mid + 1;
       else hi = mid;
     }
     for (let i = lo; i < rounds.length; i++) {
-      const r: Round = rounds[i]!, y = layout.y[r.first]!, y2 = layout.y[r.last + 1]!;
+      const r: Round = rounds[i]!, [y, y2] = this.#bandOf(r, rounds[i + 1]);
       if (y > to) break;
       const name = r.count === 1 ? (r.n < 1000 ? String(r.n) : "") : r.n < 9 ? `${r.n}–${r.n + r.count - 1}` : `${r.n}+`;
-      out.push(svg`<rect class="rt ${r.n % 2 ? "odd" : ""}" x=${x} y=${y} width=${x2 - x} height=${y2 - y}/>`);
-      const middle = r.last === r.first + 1 && !this.open.has(`r${r.first}`) ? (layout.y[r.first]! + layout.y[r.last]!) / 2 + this.#textAt() : y + this.#textAt();
+      out.push(svg`<rect class="rt ${r.n % 2 ? "odd" : ""}" x=${x} y=${y + lead} width=${x2 - x} height=${Math.max(0, y2 - y)}/>`);
+      const close = !layout.time && r.last === r.first + 1 && !this.open.has(`r${r.first}`);
+      const middle = close ? (y + layout.y[layout.itemOf(r.last)!]!) / 2 + this.#textAt() : layout.time ? y + lead + Math.min((y2 - y) / 2, c.row) + 4 : y + this.#textAt();
       out.push(svg`<text class="rt-n ${r.to === undefined ? "todo" : ""}" x=${(x + x2) / 2} y=${middle}>${name}</text>`);
     }
     return out;
@@ -486,6 +602,8 @@ export class ScopeLadder extends LitElement {
     .smtp.closed .say { color: var(--soft); font-weight: 400; padding-left: 14px; }
     .tunnel .say { font-size: var(--t1); color: var(--tcp); } .tunnel .tag { color: var(--tcp); }
     .tls .say { color: var(--tls); font-weight: 700; } .tls .tag { color: var(--tls); }
+    .tcp .say, .dns .say, .udp .say, .ip .say { font-size: var(--t1); } .tcp .say, .tcp .tag { color: var(--tcp); } .dns .say, .dns .tag { color: var(--dns); } .tcp.quiet .say { color: var(--soft); }
+    .mail .say { font: var(--t2)/15px var(--prose); } .mail .tag { color: var(--soft); }
     .record .say { font-weight: 400; font-size: var(--t1); }
     .par { font-weight: 400; font-size: var(--t1); }
     small { font: 400 var(--t1)/15px var(--prose); color: var(--soft); padding-left: 2px; }
@@ -500,7 +618,8 @@ export class ScopeLadder extends LitElement {
     .todo .say { color: var(--soft); padding: 0 6px 0 3px; overflow: hidden; text-overflow: ellipsis; } .todo .tag { color: var(--soft); }
     .eye { font: 400 var(--t1)/15px var(--prose); color: var(--soft); padding: 0 2px; position: relative; }
     .eye::after { content: ""; position: absolute; inset: -5px -4px; }
-    .under .say { font-size: var(--t1); line-height: 16px; background: none; }
+    .under .say { font-size: var(--t1); line-height: 16px; background: none; } .under.tcp .say { color: var(--tcp); } .under.dns .say { color: var(--dns); } .under.ink .say { color: var(--ink); } .leaf { display: inline-block; width: 14px; }
+    .aside { position: absolute; left: 0; right: 0; } .aside p, .aside span { position: absolute; top: 0; font: var(--t1)/14px var(--prose); color: var(--soft); white-space: nowrap; } .aside b { color: var(--ink); font-weight: 400; } .aside.right p { text-align: right; } .aside .prov-cell { top: 2px; }
     .pause { font: var(--t1)/18px var(--prose); color: var(--soft); text-align: right; padding-right: 46px; }
     .pause span { background: var(--paper); padding: 0 4px; position: relative; }
     .pause::before { content: ""; position: absolute; left: 110px; right: 44px; top: 9px; border-top: 1px dashed var(--rule-strong); }
@@ -520,10 +639,11 @@ export class ScopeLadder extends LitElement {
     dl.bad dt { color: var(--bad); font-weight: 600; } dl.bad dd { font-family: var(--prose); font-size: var(--t2); }
     .nowword { position: absolute; right: 0; z-index: 1; font: 600 var(--t1)/15px var(--prose); background: var(--ink); color: var(--paper); padding: 0 5px; white-space: nowrap; }
 
+    .time .say { overflow: hidden; text-overflow: ellipsis; }
     .compact .row { line-height: 16px; }
     .compact .t { line-height: 16px; top: 5px; }
     .compact .say { top: 5px; font-size: var(--t2); line-height: 16px; margin: 0; background: none; max-width: calc(100% - 110px); }
-    .compact .tunnel .say, .compact .par { font-size: var(--t1); }
+    .compact :is(.tunnel, .tcp, .dns, .udp, .ip) .say, .compact .par { font-size: var(--t1); }
     .compact .under .say { top: 4px; max-width: calc(100% - 100px); overflow: hidden; text-overflow: ellipsis; } .compact .under .prov-cell { top: 7px; }
     .compact .prov-cell { top: 8px; }
     .compact .say.prose { top: 5px; max-width: none; }
@@ -532,48 +652,33 @@ export class ScopeLadder extends LitElement {
 
     .lane { stroke: var(--ink); stroke-width: 1.5; } .lane.stop { stroke-dasharray: 1.5 3.5; } .lane.todo { stroke: var(--rule-strong); }
     .sealed { stroke: var(--tls); stroke-width: 1.5; }
-    .arrow { fill: none; stroke-width: 1.5; } .arrow.tcp, .arrow.tls { stroke-width: 1; }
+    .arrow { fill: none; stroke-width: 1.5; } .arrow.tcp, .arrow.tls, .arrow.dns, .arrow.ink { stroke-width: 1; } .arrow.dns { stroke: var(--dns); } .arrow.ink { stroke: var(--ink); }
     .arrow.out { stroke: var(--out); } .arrow.in { stroke: var(--in); } .arrow.tcp { stroke: var(--tcp); } .arrow.tls { stroke: var(--tls); }
     .arrow.open { stroke-dasharray: 5 4; }
     .arrow.todo { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 5 4; }
-    .head.out { fill: var(--out); } .head.in { fill: var(--in); } .head.tcp { fill: var(--tcp); } .head.tls { fill: var(--tls); }
+    .head.out { fill: var(--out); } .head.in { fill: var(--in); } .head.tcp { fill: var(--tcp); } .head.tls { fill: var(--tls); } .head.dns { fill: var(--dns); } .head.ink { fill: var(--ink); }
     .head.todo { fill: var(--paper); stroke: var(--soft); }
-    .cross { stroke: var(--bad); stroke-width: 2; fill: none; }
+    .cross { stroke: var(--bad); stroke-width: 2; fill: none; } .link { stroke: var(--bad); stroke-dasharray: 2.5 3; fill: none; } .link-end { stroke: var(--bad); fill: var(--paper); }
+    .label { font: var(--t1)/1 var(--prose); paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; fill: var(--soft); } .label.bad { font-weight: 600; fill: var(--bad); } .label.out { fill: var(--out); } .label.in { fill: var(--in); } .label.tls { fill: var(--tls); }
+    .brace { stroke: var(--soft); fill: none; } .cut-gap { stroke: var(--paper); stroke-width: 6; } .mark { fill: var(--paper); stroke: var(--ink); stroke-width: 1.5; }
     .rt { fill: var(--band-b); } .rt.odd { fill: var(--band-a); }
     .rt-n { font: 600 var(--t1)/1 var(--wire); fill: var(--ink); text-anchor: middle; } .rt-n.todo { font-weight: 400; fill: var(--soft); }
     .pick { fill: var(--mark); } .edge { fill: var(--ink); }
     .still { fill: none; stroke: var(--soft); }
     .now { stroke: var(--ink); }
-    .b-tls { fill: var(--tls); } .b-out { fill: var(--out); } .b-in { fill: var(--in); } .b-cut { stroke: var(--paper); stroke-width: 1.5; }
+    .b-tls { fill: var(--tls); } .b-out { fill: var(--out); } .b-in { fill: var(--in); } .b-tcp { fill: var(--tcp); } .b-ink { fill: var(--ink); } .b-rest { fill: none; stroke: var(--soft); } .b-cut { stroke: var(--paper); stroke-width: 1.5; }
   `];
 }
 
-/** Collects strokes: all of one kind are one path. */
-class Ink {
-  #lines: Record<string, string> = {};
-  #heads: Record<string, string> = {};
-  #crosses = "";
+/** Milliseconds as long as there is room for their fraction, then seconds. */
+function timeText(t: number): string {
+  if (t >= 1e13) return `${Math.round(t / 1e9)} s`;
+  return t >= 1e10 ? String(Math.round(t / 1e6)) : format.ms(t);
+}
 
-  line(cls: string, x1: number, x2: number, y: number): void {
-    this.#lines[cls] = `${this.#lines[cls] ?? ""}M${x1} ${y}H${x2}`;
-  }
-
-  head(cls: string, d: string): void {
-    this.#heads[cls] = (this.#heads[cls] ?? "") + d;
-  }
-
-  cross(x: number, y: number): void {
-    this.#crosses += cross(x, y);
-  }
-
-  /** Heads above lines. */
-  drawn(): TemplateResult[] {
-    return [
-      ...Object.entries(this.#lines).map(([cls, d]) => svg`<path class="arrow ${cls}" d=${d}/>`),
-      ...Object.entries(this.#heads).map(([cls, d]) => svg`<path class="head ${cls}" d=${d}/>`),
-      svg`<path class="cross" d=${this.#crosses}/>`,
-    ];
-  }
+/** Where time is cut, a lane is too. */
+function cutMark(x: number, y: number): TemplateResult {
+  return svg`<path class="cut-gap" d="M${x - 7} ${y + 4}l14 -6"/><path class="still" d="M${x - 6} ${y}l12 -5M${x - 6} ${y + 6}l12 -5"/>`;
 }
 
 /** Cuts a lane into pieces: dotted where an opened row takes room but no time. */
@@ -589,12 +694,16 @@ function segments(from: number, to: number, gaps: readonly [number, number][]): 
   return out;
 }
 
-/** A record to scale, 2 px per byte: header, content, and what seals it. A long one is cut. */
-function bar(right: number, y: number, b: { head: number; plain: number; sealed: number }, dir: "out" | "in"): TemplateResult {
-  const max = 110, cut = b.plain * 2 > max, plain = cut ? max : b.plain * 2, sealed = Math.min(b.sealed * 2, 40), header = Math.min(b.head * 2, 20);
-  const x0 = right - header - plain - sealed - 4;
-  return svg`<rect class="b-tls" x=${x0} y=${y - 4} width=${header} height="8"/><rect class="b-${dir}" x=${x0 + header + 2} y=${y - 4} width=${plain} height="8"/>
-    ${cut ? svg`<path class="b-cut" d="M${x0 + header + 50} ${y + 6}l6 -12m4 0l-6 12"/>` : nothing}<rect class="b-tls" x=${x0 + header + plain + 4} y=${y - 4} width=${sealed} height="8"/>`;
+/** Octets to scale, 2 px each, that end at one place. A long part is cut. */
+function bar(right: number, y: number, parts: Bar): TemplateResult[] {
+  let x = right;
+  return parts.toReversed().map((p) => {
+    x -= p.w;
+    const left = x;
+    x -= p.of === "rest" ? 0 : 2;
+    return svg`${p.of === "rest" ? svg`<rect class="b-rest" x=${left + .5} y=${y - 3.5} width=${Math.max(0, p.w - 1)} height="7"/>` : svg`<rect class="b-${p.of}" x=${left} y=${y - 4} width=${p.w} height="8"/>`}
+      ${p.cut ? svg`<path class="b-cut" d="M${left + p.w / 2 - 5} ${y + 6}l6 -12m4 0l-6 12"/>` : nothing}`;
+  });
 }
 
 customElements.define("scope-ladder", ScopeLadder);

@@ -1,12 +1,20 @@
-// The plan as a form: envelope, sign-in, message, TLS.
+// The plan as a form: envelope, sign-in, message, TLS, and what the lab is made of.
 
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { edit } from "./actions.ts";
 import * as format from "./format.ts";
-import { control } from "./icons.ts";
-import { messageSize, problems, signsIn, withMessage, type Config, type Form, type Mechanism, type SignIn } from "./plan.ts";
-import { addressControl, modeControl, securityControl } from "./target.ts";
+import { caret, control } from "./icons.ts";
+import { BANDWIDTHS, CHANCES, chanceWords, DELAYS, durationWords, including, milliseconds, MTUS, nearest, type Choices } from "./knobs.ts";
+import { ehloOf, LAB_ACCOUNT, MAX_RELAYS, messageSize, problems, routeOf, securityOf, signsIn, target, withMessage, withRoute, type Behaviour, type Config, type Form, type Lab, type Link, type Mechanism, type Route, type SignIn } from "./plan.ts";
+import { addressControl, modeControl, securityControl, segment, WITHOUT_TCP } from "./target.ts";
 import { shared } from "./tokens.ts";
+
+const ROUTES: Choices<Route> = [["direct", "Direct"], ["submission", "Submission"], ["chain", "Chain"]];
+const TRANSPORTS: Choices<Lab["transport"]> = [["tcp", "TCP"], ["udp", "UDP"]];
+const SHUTDOWNS: Choices<Behaviour["shutdown"]> = [["", "never"], ["MAIL", "at MAIL"], ["RCPT", "at RCPT"], ["DATA", "at DATA"]];
+
+/** What a behaviour is set to when it is asked for. */
+const USUAL = { greylist: "10m", greetingDelay: "8s", down: "45m", size: 200, readRate: "16kbit", receiveBuffer: 4096 } as const;
 
 export class ScopePlan extends LitElement {
   static override properties = {
@@ -32,12 +40,13 @@ export class ScopePlan extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    const wrong = this.checked ? problems(this.form, this.config) : {};
+    const wrong = this.checked ? problems(this.form, this.config) : {}, lab = this.form.mode === "lab";
     return html`
       ${this.target ? this.#target(wrong.address) : nothing}
       ${[wrong.mode, this.target ? undefined : wrong.address].map((w) => (w ? html`<p class="problem" role="alert">${w}</p>` : nothing))}
-      ${this.#live()}${this.#envelope(wrong)}${this.#signIn()}${this.#message()}${this.#tls()}
-      <p class="end">${this.locked ? "Locked while a session is open; Reset unlocks it." : html`<span class="vh">The plan is kept in this browser, without the password.</span>`}</p>`;
+      ${this.#live()}${lab ? this.#route() : nothing}${this.#envelope(wrong)}${this.#signIn()}${this.#message()}${this.#offers()}
+      ${lab ? html`${this.#link(wrong.seed)}${this.#server()}` : nothing}${this.#tls()}
+      <p class="end">${lab ? "Same plan and seed, same packets. " : nothing}${lab || this.locked ? "Locked while a run is open; Reset unlocks it." : nothing}${this.locked ? nothing : html`<span class="vh">The plan is kept in this browser, without the password.</span>`}</p>`;
   }
 
   #target(problem: string | undefined): TemplateResult {
@@ -62,6 +71,88 @@ export class ScopePlan extends LitElement {
       ${o.problem ? html`<p class="problem">${o.problem}</p>` : nothing}`;
   }
 
+  /** A section that opens; what it holds, in short, is beside its name. */
+  #fold(title: string, short: string, open: boolean, body: unknown): TemplateResult {
+    return html`<section class="fold"><details ?open=${open}><summary><h2><span class="caret">${caret}</span>${title} <small>${short}</small></h2></summary>${body}</details></section>`;
+  }
+
+  /** Part of a section that opens. */
+  #more(title: string, active: number, body: unknown): TemplateResult {
+    return html`<details ?open=${active > 0}><summary class="more"><span class="caret">${caret}</span>${title} ${active ? html`<small>${active} on</small>` : nothing}</summary>${body}</details>`;
+  }
+
+  #check(words: unknown, on: boolean, change: (on: boolean) => void, note?: string): TemplateResult {
+    return html`<label class="check"><input type="checkbox" .checked=${on} ?disabled=${this.locked} @change=${(e: Event) => change((e.target as HTMLInputElement).checked)}><span>${words}</span>${note ? html`<small>${note}</small>` : nothing}</label>`;
+  }
+
+  #select<T extends string | number>(label: string, value: T, choices: Choices<T>, change: (v: T) => void): TemplateResult {
+    const all = including(choices, value);
+    return html`<label class="knob"><span>${label}</span><select ?disabled=${this.locked} @change=${(e: Event) => change(all[(e.target as HTMLSelectElement).selectedIndex]![0])}>
+      ${all.map(([v, words]) => html`<option ?selected=${v === value} .selected=${v === value}>${words}</option>`)}</select></label>`;
+  }
+
+  #slider(label: string, scale: readonly number[], at: number, words: string, change: (v: number) => void): TemplateResult {
+    return html`<label class="knob"><span>${label}</span><input type="range" min="0" max=${scale.length - 1} step="1" .value=${String(nearest(scale, at))} aria-valuetext=${words} ?disabled=${this.locked}
+      @input=${(e: InputEvent) => change(scale[Number((e.target as HTMLInputElement).value)]!)}><output>${words}</output></label>`;
+  }
+
+  #route(): TemplateResult {
+    const { form } = this, { lab } = form, route = routeOf(form);
+    const relays = Array.from({ length: MAX_RELAYS }, (_, i) => [i + 1, format.count(i + 1, "relay")] as const);
+    const words = { direct: "Straight to the MX of the recipient.", submission: "To a submission server, which hands it on.", chain: "To a submission server, then from relay to relay." };
+    return html`<section><h2>Route</h2>
+      ${segment("route", "Route", ROUTES, route, this.locked, (r) => edit(this, withRoute(form, r)), lab.transport === "udp" ? "Datagrams go only as far as the first server." : undefined)}
+      <p class="hint">${words[route]}</p>
+      ${route === "chain" ? this.#select("On the way", lab.relays, relays, (n) => edit(this, { lab: { ...lab, relays: n } })) : nothing}
+    </section>`;
+  }
+
+  #link(wrong: string | undefined): TemplateResult {
+    const { link, lab, seed } = this.form, set = (patch: Partial<Link>) => edit(this, { link: { ...link, ...patch } });
+    const chance = (label: string, key: "loss" | "reorder" | "duplicate" | "corrupt") =>
+      this.#slider(label, CHANCES, link[key] * 100, chanceWords(link[key]), (v) => set({ [key]: v / 100 }));
+    const udp = lab.transport === "udp", mtu = link.mtu || 1500;
+    const more = [link.reorder, link.duplicate, link.corrupt, mtu !== 1500, udp].filter(Boolean).length;
+    return html`<section><h2>Lab link <small>between any two hosts</small></h2>
+      ${this.#slider("One-way delay", DELAYS, milliseconds(link.delay) ?? 0, durationWords(link.delay), (v) => set({ delay: `${v}ms` }))}
+      ${chance("Loss", "loss")}
+      ${this.#select("Bandwidth", link.bandwidth, BANDWIDTHS, (bandwidth) => set({ bandwidth }))}
+      <label class="knob"><span>Seed</span><input inputmode="numeric" .value=${seed} ?readonly=${this.locked} spellcheck="false" autocomplete="off" aria-invalid=${wrong ? "true" : nothing}
+        title="of all that is left to chance" @input=${(e: InputEvent) => edit(this, { seed: (e.target as HTMLInputElement).value })}></label>
+      ${wrong ? html`<p class="problem">${wrong}</p>` : nothing}
+      ${this.#more("Reorder, MTU, UDP …", more, html`
+        ${chance("Reorder", "reorder")}${chance("Duplicate", "duplicate")}${chance("Corrupt", "corrupt")}
+        ${this.#select("MTU", mtu, MTUS, (v) => set({ mtu: v }))}
+        <div class="knob"><span>Transport</span>${segment("transport", "Transport", TRANSPORTS, lab.transport, this.locked, (transport) => edit(this, { lab: { ...lab, transport } }))}</div>
+        ${udp ? html`<p class="hint">${WITHOUT_TCP} Nothing is sent again, either.</p>` : nothing}`)}
+    </section>`;
+  }
+
+  /** What may be wrong with the recipients' mail server. */
+  #server(): TemplateResult {
+    const { form } = this, { lab } = form, s = lab.server, set = (patch: Partial<Behaviour>) => edit(this, { lab: { ...lab, server: { ...s, ...patch } } });
+    const known = [...new Set([...form.to.map((t) => t.trim()).filter(Boolean), ...s.unknown])], count = (...on: unknown[]) => on.filter(Boolean).length;
+    return html`<section><h2>The server <small>${target({ ...form, lab: { ...lab, route: "direct" } }, undefined).host}</small></h2>
+      ${this.#more("Refuses mail", count(s.mailboxFull, s.greylist, s.size, s.shutdown, ...s.unknown), html`
+        ${known.map((who) => this.#check(html`<span class="wire">${who}</span> does not exist`, s.unknown.includes(who), (on) => set({ unknown: on ? [...s.unknown, who] : s.unknown.filter((u) => u !== who) })))}
+        ${this.#check("Every mailbox is full", s.mailboxFull, (mailboxFull) => set({ mailboxFull }))}
+        ${this.#check(`Greylisting: a stranger has to come back after ${durationWords(s.greylist || USUAL.greylist)}`, !!s.greylist, (on) => set({ greylist: on ? USUAL.greylist : "" }))}
+        ${this.#check(`No message over ${format.bytes(s.size || USUAL.size)}`, !!s.size, (on) => set({ size: on ? USUAL.size : 0 }))}
+        ${this.#select("Hangs up, 421", s.shutdown, SHUTDOWNS, (shutdown) => set({ shutdown }))}`)}
+      ${this.#more("Offers less", count(s.noSTARTTLS, s.noPipelining), html`
+        ${this.#check("No STARTTLS", s.noSTARTTLS, (noSTARTTLS) => set({ noSTARTTLS }))}
+        ${this.#check("No PIPELINING, and so no STARTTLS", s.noPipelining, (noPipelining) => set({ noPipelining }))}`)}
+      ${this.#more("Is slow, or down", count(s.greetingDelay, s.down, s.readRate), html`
+        ${this.#check(`Greets after ${durationWords(s.greetingDelay || USUAL.greetingDelay)}`, !!s.greetingDelay, (on) => set({ greetingDelay: on ? USUAL.greetingDelay : "" }))}
+        ${this.#check(`Is down for the first ${durationWords(s.down || USUAL.down)}`, !!s.down, (on) => set({ down: on ? USUAL.down : "" }))}
+        ${this.#check(`Reads ${s.readRate || USUAL.readRate} a second: a long message finds its window closed`, !!s.readRate, (on) => set(on ? { readRate: USUAL.readRate, receiveBuffer: USUAL.receiveBuffer } : { readRate: "", receiveBuffer: 0 }))}`)}
+    </section>`;
+  }
+
+  #offers(): TemplateResult {
+    return html`<section><h2>Use, if offered</h2>${this.#check("Pipelining", this.form.pipelining, (pipelining) => edit(this, { pipelining }), "RFC 2920")}</section>`;
+  }
+
   #envelope(wrong: ReturnType<typeof problems>): TemplateResult {
     const { to } = this.form, set = (i: number, v: string) => edit(this, { to: to.map((t, j) => (j === i ? v : t)) });
     const remove = (i: number) => html`<button class="drop" aria-label="remove this recipient" @click=${() => edit(this, { to: to.filter((_, j) => j !== i) })}>${control("close")}</button>`;
@@ -73,25 +164,27 @@ export class ScopePlan extends LitElement {
   }
 
   #signIn(): TemplateResult {
-    const { mode, security } = this.form, s = this.form.signIn[mode], practice = mode === "practice" ? this.config?.practice : undefined;
+    const { mode } = this.form, s = this.form.signIn[mode], account = mode === "lab" ? LAB_ACCOUNT : mode === "practice" ? this.config?.practice : undefined;
     const set = (patch: Partial<SignIn>) => edit(this, { signIn: { ...this.form.signIn, [mode]: { ...s, ...patch } } });
     const choice = s.on ? s.mechanism || "best" : "off";
     const choose = (v: string) => set(v === "off" ? { on: false } : { on: true, mechanism: (v === "best" ? "" : v) as Mechanism });
-    return html`<section><h2>Sign in <small>RFC 4954</small></h2>
+    const unused = mode === "practice" ? "Not used without TLS: the practice server takes mail on port 25 from anybody." : "Not used: there is no sign-in over UDP.";
+    const body = html`
       <div class="field"><label><span>How</span><select .value=${choice} ?disabled=${this.locked} @change=${(e: Event) => choose((e.target as HTMLSelectElement).value)}>
         ${([["off", "not at all"], ["PLAIN", "PLAIN"], ["LOGIN", "LOGIN"], ["best", "best that is offered"]] as const).map(([v, w]) => html`<option value=${v} ?selected=${v === choice}>${w}</option>`)}
       </select></label></div>
-      ${s.on && !signsIn(this.form) ? html`<p class="hint">Not used without TLS: the practice server takes mail on port 25 from anybody.</p>`
+      ${s.on && !signsIn(this.form) ? html`<p class="hint">${unused}</p>`
         : s.on ? html`
-          ${this.#field("User", s.username, (username) => set({ username }), { placeholder: practice?.username ?? "" })}
-          ${this.#field("Password", s.password, (password) => set({ password }), { type: "password", placeholder: practice ? "•".repeat(practice.password.length) : "" })}
-          ${security === "none" ? html`<p class="problem">Without TLS everybody on the path can read the password.</p>` : nothing}` : nothing}
-    </section>`;
+          ${this.#field("User", s.username, (username) => set({ username }), { placeholder: account?.username ?? "" })}
+          ${this.#field("Password", s.password, (password) => set({ password }), { type: "password", placeholder: account ? "•".repeat(account.password.length) : "" })}
+          ${securityOf(this.form) === "none" ? html`<p class="problem">Without TLS everybody on the path can read the password.</p>` : nothing}` : nothing}`;
+    const short = signsIn(this.form) ? `${s.mechanism || "AUTH"}, ${s.username || LAB_ACCOUNT.username}` : "not at all";
+    return mode === "lab" ? this.#fold("Sign in", short, false, body) : html`<section><h2>Sign in <small>RFC 4954</small></h2>${body}</section>`;
   }
 
   #message(): TemplateResult {
     const { message, file } = this.form, size = file?.size ?? messageSize(message);
-    return html`<section class="grow"><h2>Message <small>${format.bytes(size)}</small></h2>
+    return html`<section class="grow ${this.form.mode === "lab" ? "short" : ""}"><h2>Message <small>${format.bytes(size)}</small></h2>
       ${file
         ? html`<p class="file"><span class="wire">${file.name}</span> <button class="link soft" ?disabled=${this.locked} @click=${() => edit(this, { file: undefined })}>Remove</button></p>
           <p class="hint">Too long to be edited here. Sent as it is, with line ends made CR LF.</p>`
@@ -121,16 +214,16 @@ export class ScopePlan extends LitElement {
   }
 
   #tls(): TemplateResult {
-    const { ehlo, serverName, ca, insecure, security } = this.form;
-    return html`<section><h2>Names and trust</h2>
-      ${this.#field("EHLO", ehlo, (v) => edit(this, { ehlo: v }), { placeholder: "[127.0.0.1]" })}
-      ${security === "none" ? nothing : html`
+    const { ehlo, serverName, ca, insecure, mode } = this.form;
+    const body = html`
+      ${this.#field("EHLO", ehlo, (v) => edit(this, { ehlo: v }), { placeholder: ehloOf(this.form) })}
+      ${securityOf(this.form) === "none" ? nothing : html`
         ${this.#field("TLS name", serverName, (v) => edit(this, { serverName: v }), { placeholder: "that of the host" })}
         <details ?open=${!!ca}><summary><span class="link">Trust another authority</span></summary>
           <textarea class="pem" aria-label="certificates of authorities, PEM" spellcheck="false" placeholder="-----BEGIN CERTIFICATE-----" ?readonly=${this.locked} .value=${ca} @input=${(e: InputEvent) => edit(this, { ca: (e.target as HTMLTextAreaElement).value })}></textarea></details>
-        <label class="check"><input type="checkbox" .checked=${insecure} ?disabled=${this.locked} @change=${(e: Event) => edit(this, { insecure: (e.target as HTMLInputElement).checked })}><span>Go on with a certificate that is not trusted</span></label>
-        ${insecure ? html`<p class="problem">Whoever is on the path can then read and change everything, the password too.</p>` : nothing}`}
-    </section>`;
+        ${this.#check("Go on with a certificate that is not trusted", insecure, (on) => edit(this, { insecure: on }))}
+        ${insecure ? html`<p class="problem">Whoever is on the path can then read and change everything, the password too.</p>` : nothing}`}`;
+    return mode === "lab" ? this.#fold("Names and trust", ehloOf(this.form), !!serverName || !!ca || insecure, body) : html`<section><h2>Names and trust</h2>${body}</section>`;
   }
 
   static override styles = [shared, css`
@@ -143,22 +236,32 @@ export class ScopePlan extends LitElement {
     .field { position: relative; min-height: 24px; }
     .field label { display: grid; grid-template-columns: 64px 1fr; align-items: baseline; }
     .field label > span { color: var(--soft); }
-    .field.wide input { padding-right: 22px; }
-    input:not([type="checkbox"]), select { height: 22px; border-bottom: 1px solid var(--rule-strong); font-family: var(--wire); font-size: var(--t2); width: 100%; }
+    .field.wide input { padding-right: 26px; }
+    input:not([type="checkbox"], [type="range"], [type="radio"]), select { height: 24px; text-overflow: ellipsis; border-bottom: 1px solid var(--rule-strong); font-family: var(--wire); font-size: var(--t2); width: 100%; }
     input:focus, select:focus { border-bottom-color: var(--ink); }
     input[aria-invalid] { border-bottom-color: var(--bad); }
     input:read-only, textarea:read-only { color: var(--soft); }
     select { font-family: inherit; cursor: pointer; background: var(--panel); }
-    .drop { position: absolute; right: 0; top: 2px; width: 20px; height: 20px; display: grid; place-items: center; color: var(--soft); }
+    .drop { position: absolute; right: 0; top: 0; width: 24px; height: 24px; display: grid; place-items: center; color: var(--soft); }
     .drop:hover { color: var(--ink); }
     .add { color: var(--soft); }
     .field > .add { margin-left: 64px; line-height: 24px; }
     .choose { cursor: pointer; margin-top: 6px; align-self: flex-start; } .choose:focus-within .link { outline: 2px solid var(--out); outline-offset: 1px; }
     .msg { flex: 1 1 auto; width: 100%; min-height: 138px; resize: none; font: var(--t1)/15px var(--wire); border-left: 2px solid var(--rule-strong); padding-left: var(--s2); overflow: auto; display: block; white-space: pre-wrap; overflow-wrap: anywhere; scrollbar-width: thin; scrollbar-color: var(--rule-strong) transparent; }
+    .short .msg { min-height: 93px; }
     .msg:focus-visible, .pem:focus-visible { outline-offset: 2px; }
     .pem { width: 100%; height: 62px; resize: vertical; font: var(--t1)/15px var(--wire); border: 1px solid var(--rule-strong); padding: var(--s1); margin-top: 4px; display: block; }
-    details { padding: 3px 0; } summary { list-style: none; color: var(--soft); cursor: pointer; } summary::-webkit-details-marker { display: none; }
-    .check { display: grid; grid-template-columns: 20px 1fr; align-items: start; padding: 3px 0; line-height: 15px; cursor: pointer; } .check input { margin-top: 1px; }
+    details { padding: 2px 0; } summary { list-style: none; line-height: 24px; color: var(--soft); cursor: pointer; } summary::-webkit-details-marker { display: none; }
+    .fold { padding: var(--s2) 0; } .fold details, .fold h2 { padding: 0; margin: 0; } .fold h2 { color: var(--ink); line-height: 24px; justify-content: flex-start; gap: 6px; } .fold small { margin-left: auto; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; } .fold details[open] > summary { padding-bottom: 4px; }
+    .more { display: flex; align-items: center; gap: 6px; color: var(--ink); white-space: nowrap; } .more small { font-size: var(--t1); color: var(--soft); margin-left: auto; }
+    .caret { display: inline-block; transform: rotate(-90deg); } details[open] > summary .caret { transform: none; } .caret svg { fill: currentColor; }
+    .knob { display: grid; grid-template-columns: 90px 1fr; column-gap: 6px; align-items: center; min-height: 24px; } .knob:has(output) { grid-template-columns: 90px 1fr 48px; } .knob output { font-family: var(--wire); text-align: right; } .knob > span:first-child { color: var(--soft); }
+    .knob .seg { justify-self: start; } section > .seg { display: flex; } section > .seg label { flex: 1 1 auto; justify-content: center; } section > .seg, .knob .seg { margin-top: 2px; } section > .seg label, .knob .seg label { height: 24px; padding: 0 5px; }
+    [type="range"] { appearance: none; width: 100%; height: 24px; cursor: pointer; }
+    [type="range"]::-webkit-slider-runnable-track { height: 1px; background: var(--soft); } [type="range"]::-moz-range-track { height: 1px; background: var(--soft); }
+    [type="range"]::-webkit-slider-thumb { appearance: none; width: 6px; height: 13px; margin-top: -6px; background: var(--ink); } [type="range"]::-moz-range-thumb { width: 6px; height: 13px; border: 0; border-radius: 0; background: var(--ink); }
+    [type="range"]:disabled { cursor: default; } [type="range"]:disabled::-webkit-slider-thumb { background: var(--soft); } [type="range"]:disabled::-moz-range-thumb { background: var(--soft); }
+    .check { display: grid; grid-template-columns: 20px 1fr auto; align-items: start; min-height: 24px; padding: 5px 0 4px; line-height: 15px; cursor: pointer; } .check input { margin-top: 1px; } .check small { font-size: var(--t1); color: var(--soft); } .check .wire { overflow-wrap: anywhere; }
     .hint { color: var(--soft); font-size: var(--t1); line-height: 15px; padding: 4px 0; overflow-wrap: anywhere; }
     .problem { color: var(--bad); font-size: var(--t1); line-height: 15px; padding: 3px 0; }
     .file { line-height: 20px; overflow-wrap: anywhere; }
@@ -167,11 +270,12 @@ export class ScopePlan extends LitElement {
     .stack .addr { height: 28px; padding: 0 var(--s2); border: 1px solid var(--rule-strong); border-radius: var(--radius); }
     :host([layout="phone"]) { font-size: var(--t3); padding: 0 var(--s4) var(--s4); }
     :host([layout="phone"]) .field { min-height: 36px; } :host([layout="phone"]) .field label { grid-template-columns: 84px 1fr; }
-    :host([layout="phone"]) input:not([type="checkbox"]), :host([layout="phone"]) select { height: 34px; font-size: 16px; }
+    :host([layout="phone"]) input:not([type="checkbox"], [type="range"], [type="radio"]), :host([layout="phone"]) select { height: 34px; font-size: 16px; }
     :host([layout="phone"]) .msg { font-size: var(--t2); min-height: 180px; }
-    :host([layout="phone"]) .seg label { height: 38px; padding: 0 12px; }
+    :host([layout="phone"]) .seg label { height: 38px; padding: 0 12px; } :host([layout="phone"]) .knob { min-height: 38px; grid-template-columns: 110px 1fr; } :host([layout="phone"]) .knob:has(output) { grid-template-columns: 110px 1fr 64px; }
+    :host([layout="phone"]) [type="range"] { height: 38px; } :host([layout="phone"]) [type="range"]::-webkit-slider-thumb { width: 10px; height: 22px; margin-top: -11px; } :host([layout="phone"]) [type="range"]::-moz-range-thumb { width: 10px; height: 22px; }
     :host([layout="phone"]) .field > .add { margin-left: 84px; line-height: 36px; }
-    :host([layout="phone"]) .check, :host([layout="phone"]) .choose, :host([layout="phone"]) summary { min-height: 36px; align-items: center; }
+    :host([layout="phone"]) .check, :host([layout="phone"]) .choose, :host([layout="phone"]) .more, :host([layout="phone"]) .fold h2 { min-height: 36px; align-items: center; }
   `];
 }
 

@@ -3,7 +3,7 @@
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { act } from "./actions.ts";
 import * as format from "./format.ts";
-import type { Row, Rows } from "./rows.ts";
+import { landed, type PacketEvent, type Row, type Rows } from "./rows.ts";
 import type { Width } from "./scope-top.ts";
 import { axis, type Axis } from "./timeline.ts";
 import { shared } from "./tokens.ts";
@@ -17,9 +17,10 @@ interface Layer {
   id: number;
 }
 
-const TICK: Record<"out" | "in" | "tcp" | "tls" | "under" | "soft", Layer> = {
+const TICK: Record<"out" | "in" | "tcp" | "tls" | "under" | "soft" | "segment" | "dns" | "text.out" | "text.in", Layer> = {
   out: { cls: "out", h: 9, id: 1 }, in: { cls: "in", h: 9, id: 2 }, tcp: { cls: "tcp", h: 8, id: 3 },
   tls: { cls: "tls", h: 8, id: 4 }, under: { cls: "tls", h: 4, id: 5 }, soft: { cls: "soft", h: 5, id: 6 },
+  segment: { cls: "tcp", h: 4, id: 7 }, dns: { cls: "dns", h: 5, id: 8 }, "text.out": { cls: "out", h: 6, id: 9 }, "text.in": { cls: "in", h: 6, id: 10 },
 };
 
 export class ScopeScrubber extends LitElement {
@@ -29,6 +30,7 @@ export class ScopeScrubber extends LitElement {
   declare room: number;
 
   #axis: Axis | undefined;
+  #axisOf = ""; // what it was made for
   #dragging = false;
   #resize = new ResizeObserver(() => (this.room = this.clientWidth));
 
@@ -51,7 +53,10 @@ export class ScopeScrubber extends LitElement {
   protected override render(): TemplateResult {
     const v = this.view, right = this.room - (this.width === "phone" ? 16 : 68), left = 16 + 27 * (this.width === "phone" ? 0 : 1);
     if (!v.trace) return html`<svg width=${this.room} height="46" aria-hidden="true">${this.#planned(left, right)}${this.#names(right)}</svg>`;
-    const rows = v.all, end = Math.max(v.trace.elapsed, 1), a = (this.#axis = axis(rows, end, left, right));
+    const rows = v.all, end = Math.max(v.trace.elapsed, 1), made = `${v.trace.meta.started} ${rows.seen} ${end} ${left} ${right}`;
+    if (this.#axisOf !== made) this.#axis = axis(rows, end, left, right);
+    this.#axisOf = made;
+    const a = this.#axis!;
     const cursor = a.x(now(v)), last = v.rows.list.findLast((r) => r.n > 0);
     return html`
       <svg width=${this.room} height="46" role="slider" tabindex="0" aria-label="cursor in time" aria-valuemin="0" aria-valuemax=${v.total} aria-valuenow=${v.upto}
@@ -101,7 +106,7 @@ export class ScopeScrubber extends LitElement {
   #ticks(rows: Rows, a: Axis): TemplateResult[] {
     const seen = new Set<number>(), upto = this.view.upto, sealed = rows.sealed?.i ?? Infinity, paths: Record<string, string> = {}, crosses: TemplateResult[] = [];
     const draw = (x: number, up: boolean, layers: readonly Layer[], later: boolean) => {
-      const key = Math.round(x) * 32 + layers.at(-1)!.id * 4 + (up ? 2 : 0) + (later ? 1 : 0);
+      const key = Math.round(x) * 64 + layers.at(-1)!.id * 4 + (up ? 2 : 0) + (later ? 1 : 0);
       if (seen.has(key)) return;
       seen.add(key);
       let at = 0;
@@ -112,11 +117,19 @@ export class ScopeScrubber extends LitElement {
         at += h;
       }
     };
+    for (const n of rows.packets) {
+      const e = rows.trace!.events[n] as PacketEvent, row = rows.rowOf(n), x = a.x(e.t), up = forwards(rows, e), later = n >= upto;
+      draw(x, up, layersOf(row, sealed), later);
+      if (!landed(e) && !later) crosses.push(svg`<path class="cross" d="M${x + 2} ${up ? 3 : 26}l6 6m0 -6l-6 6"/>`);
+    }
     for (const row of rows.list) {
-      if (row.kind === "pause" || row.kind === "note") continue;
+      if (row.kind === "pause" || row.kind === "note" || row.kind === "mail" || (row.packets.length > 0 && row.kind !== "dns")) continue;
       const x = a.x(row.t), later = (row.parts[0] ?? row.e) >= upto;
       if (row.kind === "error" || row.kind === "desync") crosses.push(svg`<path class="cross" d="M${x - 3} 5l6 6m0 -6l-6 6"/>`);
-      else if (row.kind === "connect") {
+      else if (row.kind === "dns") {
+        draw(x, true, [TICK.dns], later);
+        for (const p of rows.packetsOf(row).slice(1)) draw(a.x(p.t), false, [TICK.dns], later);
+      } else if (row.kind === "connect") {
         draw(x, true, [TICK.tcp], later);
         if (row.ok) draw(a.x(rows.event(row).t), false, [TICK.tcp], later);
       } else if (row.kind === "handshake") {
@@ -161,12 +174,25 @@ export class ScopeScrubber extends LitElement {
     svg { cursor: ew-resize; touch-action: none; } svg[aria-hidden] { cursor: default; } svg:focus-visible { outline-offset: -2px; }
     .line { stroke: var(--soft); } .gap { stroke: var(--paper); stroke-width: 3; } .cut { stroke: var(--soft); fill: none; }
     .rt { fill: var(--band-b); } .rt.odd { fill: var(--band-a); }
-    .k-out { fill: var(--out); } .k-in { fill: var(--in); } .k-tls { fill: var(--tls); } .k-tcp { fill: var(--tcp); } .k-soft { fill: var(--soft); }
+    .k-out { fill: var(--out); } .k-in { fill: var(--in); } .k-tls { fill: var(--tls); } .k-tcp { fill: var(--tcp); } .k-soft { fill: var(--soft); } .k-dns { fill: var(--dns); }
     .ghost { fill: none; stroke: var(--soft); } .ghost.faint { stroke-dasharray: 2 3; stroke-opacity: .45; }
     .cross { stroke: var(--bad); stroke-width: 1.6; fill: none; }
     .ax { font: var(--t1)/1 var(--wire); fill: var(--soft); } .side { font: var(--t1)/1 var(--prose); fill: var(--soft); }
     .head { fill: var(--ink); } .needle { stroke: var(--ink); stroke-width: 1.5; }
   `];
+}
+
+/** With the mail, or against it: the hosts are named in that order. */
+function forwards(rows: Rows, e: PacketEvent): boolean {
+  if (e.dir) return e.dir === "out";
+  const { hosts } = rows.trace!.meta, at = (id: string | undefined) => hosts.findIndex((h) => h.id === id);
+  return at(e.from) < at(e.to);
+}
+
+/** What a packet is built of, from the line outwards. */
+function layersOf(row: Row | undefined, sealed: number): Layer[] {
+  if (row?.layer === "smtp") return [TICK.segment, ...(row.i > sealed && !row.hop ? [TICK.under] : []), TICK[`text.${row.dir ?? "out"}`]];
+  return row?.layer === "tls" ? [TICK.segment, TICK.under] : [row?.layer === "udp" || row?.layer === "ip" ? TICK.soft : TICK.segment];
 }
 
 /** The cursor that shows a row in full: behind the last event that is part of it. */

@@ -4,6 +4,7 @@ import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import transitions from "virtual:transitions";
 import type { Width } from "./scope-top.ts";
 import { stateLine, type Branch, type StateLine } from "./states.ts";
+import { roundTrips } from "./steps.ts";
 import { shared } from "./tokens.ts";
 import { atEnd, type View } from "./view.ts";
 
@@ -79,7 +80,7 @@ export class ScopeStates extends LitElement {
 
   #small(line: StateLine): TemplateResult {
     const { stations, here } = line, rounds = this.view.rows.rounds, x = (i: number) => 16 + i * 14;
-    const total = this.view.trace?.result && atEnd(this.view) ? rounds.done : Math.max(this.view.steps.length, rounds.done), open = rounds.list.at(-1)?.to === undefined && rounds.list.length > 0;
+    const total = this.view.trace?.result && atEnd(this.view) ? rounds.done : Math.max(roundTrips(this.view.steps), rounds.done), open = rounds.list.at(-1)?.to === undefined && rounds.list.length > 0;
     const at = stations[here], n = Math.min(total, rounds.done + (open ? 1 : 0));
     return html`<p class="small"><svg width=${x(stations.length - 1) + 12} height="30" aria-hidden="true">
       ${here > 0 ? svg`<path class="trk done thin" d="M${x(0)} 15H${x(here)}"/>` : nothing}<path class="trk thin2" d="M${x(Math.max(here, 0))} 15H${x(stations.length - 1)}"/>

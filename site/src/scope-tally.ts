@@ -3,6 +3,7 @@
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import * as format from "./format.ts";
 import { provenance } from "./icons.ts";
+import { lostTime, type LostTime } from "./rounds.ts";
 import { shared } from "./tokens.ts";
 import { atEnd, now, type View } from "./view.ts";
 
@@ -31,24 +32,28 @@ export class ScopeTally extends LitElement {
   protected override render(): TemplateResult {
     const v = this.view, { rounds } = v.rows, done = rounds.done;
     const total = v.trace?.result && atEnd(v) ? Math.max(done, 1) : Math.max(v.steps.length, done);
-    const over = rounds.list.filter((r) => r.to !== undefined), waited = over.reduce((n, r) => n + r.to! - r.from, 0);
-    const paused = v.rows.list.reduce((n, r) => (r.kind === "pause" ? n + (r.until ?? now(v)) - r.t : n), 0);
+    const over = rounds.list.filter((r) => r.to !== undefined), lost = lostTime(v.rows), waited = over.reduce((n, r) => n + r.to! - r.from, 0) - lost.time;
+    const paused = v.lab ? 0 : v.rows.list.reduce((n, r) => (r.kind === "pause" ? n + (r.until ?? now(v)) - r.t : n), 0);
     if (!v.trace) {
-      return html`<p class="big">${total} round trips planned</p><p class="sub">each one a wait for the server</p>${this.#blocks(0, total)}`;
+      return html`<p class="big">${total} round trips planned</p><p class="sub">each one a wait for the server</p>${this.#blocks(0, total, undefined)}`;
     }
+    const clock = `${format.duration(v.lab ? Math.min(now(v), over.at(-1)?.to ?? now(v)) : now(v))} on the clock`;
     return html`
-      <p class="big">${v.trace.result && atEnd(v) ? done : `${done} of ${total}`} ${total === 1 ? "round trip" : "round trips"}, ${format.duration(waited)} ${provenance("derived")}</p>
-      <p class="sub">${format.duration(now(v))} on the clock${paused ? `, ${format.duration(paused)} of it paused` : ""}</p>
-      ${this.#blocks(done, total)}${over.length > 1 && over.length < 120 ? this.#scale(over, waited) : nothing}`;
+      <p class="big">${v.trace.result && atEnd(v) ? format.count(done, "round trip") : `${done} of ${format.count(total, "round trip")}`}, ${format.duration(waited)} ${provenance("derived")}</p>
+      <p class="sub">${lost.time ? `and ${format.duration(lost.time)} for ${format.count(lost.segments, "lost segment")}: ${clock}` : `${clock}${paused ? `, ${format.duration(paused)} of it paused` : ""}`}</p>
+      ${this.#blocks(done, total, lost)}${over.length > 1 && over.length < 120 ? this.#scale(over, waited + lost.time) : nothing}`;
   }
 
-  #blocks(done: number, total: number): TemplateResult {
-    const w = Math.min(24, this.room / total), named = w >= 15;
+  #blocks(done: number, total: number, lost: LostTime | undefined): TemplateResult {
+    const waits = [...(lost?.rounds ?? [])], gap = Math.min(52, (this.room * 0.5) / Math.max(waits.length, 1)), w = Math.min(24, (this.room - gap * waits.length) / total), named = w >= 15;
     if (w < 3) return html``;
+    let x = -w;
     return html`<svg width=${this.room} height="15" aria-hidden="true">${Array.from({ length: Math.min(total, 400) }, (_, i) => {
-      const x = i * w, n = i + 1;
-      return svg`${n <= done ? svg`<rect class="rt ${n % 2 ? "odd" : ""}" x=${x} y="0" width=${w} height="15"/>` : svg`<rect class="ghost" x=${x + .5} y=".5" width=${Math.max(1, w - 1)} height="14"/>`}
-        ${named ? svg`<text class="n ${n > done ? "todo" : ""}" x=${x + w / 2} y="11.5">${n}</text>` : nothing}`;
+      const n = i + 1, wait = lost?.rounds.get(n), at = (x += w);
+      if (wait) x += gap;
+      return svg`${n <= done ? svg`<rect class="rt ${n % 2 ? "odd" : ""}" x=${at} y="0" width=${w} height="15"/>` : svg`<rect class="ghost" x=${at + .5} y=".5" width=${Math.max(1, w - 1)} height="14"/>`}
+        ${named ? svg`<text class="n ${n > done ? "todo" : ""}" x=${at + w / 2} y="11.5">${n}</text>` : nothing}
+        ${wait ? svg`<rect class="wait" x=${at + w + .5} y=".5" width=${gap - 1} height="14"/>${gap > 48 ? svg`<text class="n lost" x=${at + w + gap / 2} y="11.5">${format.duration(wait)}</text>` : nothing}` : nothing}`;
     })}</svg>`;
   }
 
@@ -70,7 +75,7 @@ export class ScopeTally extends LitElement {
     .sub { font-size: var(--t2); color: var(--soft); margin-bottom: 5px; }
     .rt { fill: var(--band-b); } .rt.odd { fill: var(--band-a); }
     .ghost { fill: none; stroke: var(--soft); }
-    .n { font: 600 var(--t1)/1 var(--wire); fill: var(--ink); text-anchor: middle; } .n.todo { font-weight: 400; fill: var(--soft); }
+    .n { font: 600 var(--t1)/1 var(--wire); fill: var(--ink); text-anchor: middle; } .n.todo { font-weight: 400; fill: var(--soft); } .n.lost { font-weight: 400; fill: var(--bad); } .wait { fill: none; stroke: var(--bad); stroke-dasharray: 2 3; }
     .label { font: var(--t1)/1 var(--prose); fill: var(--soft); }
     .scale { margin-top: 5px; }
   `];

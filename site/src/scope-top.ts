@@ -3,25 +3,34 @@
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { act, type Action } from "./actions.ts";
 import { bars, caret, control, halves, logo } from "./icons.ts";
-import { target, type Config, type Form } from "./plan.ts";
+import { securityOf, target, type Config, type Form } from "./plan.ts";
+import { SPEEDS } from "./scope-clock.ts";
 import { addressControl, modeControl, securityControl } from "./target.ts";
 import { shared } from "./tokens.ts";
-import type { View } from "./view.ts";
+import { atEnd, type Pane, type View } from "./view.ts";
 
 export type Width = "wide" | "mid" | "phone";
 
 const SECURITY_WORDS = { none: "no TLS", starttls: "STARTTLS", tls: "implicit TLS" } as const;
 
-/** Run, Step, Pause, Reset: in the top bar, at the thumb on a phone. */
+const PANES: Record<Pane, string> = { ladder: "the ladder", transcript: "the transcript", chart: "the chart", mail: "the mail" };
+
+/** An experiment that stands before its end can be run again up to there, and led another way. */
+function takes(v: View): boolean {
+  return v.lab && !!v.trace && !v.replay && !atEnd(v);
+}
+
+/** Run, Step, Pause, Reset: in the top bar, at the thumb on a phone. In the lab they also play what was recorded. */
 export function transport(host: EventTarget, v: View, o: { iconsOnly?: boolean } = {}): TemplateResult {
   const busy = v.state === "loading" || v.state === "running", paused = v.state === "paused", open = busy || paused;
-  const word = (w: string) => (o.iconsOnly ? html`<span class="vh">${w}</span>` : w);
-  const run = html`<button class="btn go" ?disabled=${busy} title="R" @click=${() => act(host, { do: "run" })}
+  const behind = v.lab && !!v.trace && !atEnd(v), stands = behind && !v.playing, word = (w: string) => (o.iconsOnly ? html`<span class="vh">${w}</span>` : w);
+  const run = html`<button class="btn go" ?disabled=${busy || v.playing} title=${stands ? "R: play on from here" : "R"} @click=${() => act(host, { do: "run" })}
     @pointerenter=${() => host.dispatchEvent(new Event("scope-intent", { bubbles: true }))} @focus=${() => host.dispatchEvent(new Event("scope-intent", { bubbles: true }))}>${control("run")}Run</button>`;
-  const step = html`<button class="btn" ?disabled=${v.state === "loading"} title="S" @click=${() => act(host, { do: "step" })}>${control("step")}Step</button>`;
-  const pause = html`<button class="btn" ?disabled=${!open} aria-pressed=${paused} title="P" @click=${() => act(host, { do: "pause" })}>${control("pause")}${word("Pause")}</button>`;
+  const step = html`<button class="btn" ?disabled=${v.state === "loading"} title=${behind ? "S: to the next row of SMTP" : "S"} @click=${() => act(host, { do: "step" })}>${control("step")}Step</button>`;
+  const pause = html`<button class="btn" ?disabled=${!open && !behind} aria-pressed=${stands || (paused && !v.playing)} title="P" @click=${() => act(host, { do: "pause" })}>${control("pause")}${word("Pause")}</button>`;
   const reset = html`<button class="btn" ?disabled=${!open && !v.trace && !v.crash} @click=${() => act(host, { do: "reset" })}>${control("reset")}${word("Reset")}</button>`;
-  return o.iconsOnly ? html`${reset}${pause}${step}${run}` : html`${run}${step}${pause}${reset}`;
+  const take = takes(v) ? html`<button class="btn take" title="run again from the seed up to here, and pause before the next send" @click=${() => act(host, { do: "takeover" })}>Take over<span> here</span></button>` : nothing;
+  return o.iconsOnly ? html`${reset}${pause}${step}${run}` : html`${run}${step}${pause}${reset}${take}`;
 }
 
 export class ScopeTop extends LitElement {
@@ -42,7 +51,7 @@ export class ScopeTop extends LitElement {
   declare problem: string | undefined;
   declare planOpen: boolean;
   declare secrets: boolean;
-  declare show: "ladder" | "transcript";
+  declare show: Pane;
 
   #outside = (e: Event): void => {
     const menu = this.renderRoot.querySelector("details");
@@ -67,7 +76,7 @@ export class ScopeTop extends LitElement {
   protected override render(): TemplateResult {
     const p = { form: this.form, config: this.config, locked: this.#locked, problem: this.problem };
     return html`
-      <h1 class="mark">${logo}<span>smtpscope</span></h1>
+      <h1 class="mark ${takes(this.view) ? "slim" : ""}">${logo}<span>smtpscope</span></h1>
       ${this.width === "wide"
         ? html`<div class="lead">${modeControl(this, p)}${addressControl(this, p)}</div>
           <div class="lead"><span class="k">Security</span>${securityControl(this, p)}</div>
@@ -78,13 +87,13 @@ export class ScopeTop extends LitElement {
   }
 
   get #locked(): boolean {
-    return this.view.state === "loading" || this.view.state === "running" || this.view.state === "paused";
+    return this.view.playing || this.view.state === "loading" || this.view.state === "running" || this.view.state === "paused";
   }
 
   #summary(): TemplateResult {
-    const { mode, security } = this.form, t = target(this.form, this.config);
-    const where = mode === "practice" ? "Practice" : t.host || "Live";
-    return html`<span class="clip">${where}, ${SECURITY_WORDS[security]}${this.width === "phone" ? "" : `, port ${t.port}`}</span>`;
+    const { mode } = this.form, t = target(this.form, this.config);
+    const where = mode === "lab" ? "Lab" : mode === "practice" ? "Practice" : t.host || "Live";
+    return html`<span class="clip">${where}, ${SECURITY_WORDS[securityOf(this.form)]}${this.width === "phone" ? "" : `, port ${t.port}`}</span>`;
   }
 
   #theme(): TemplateResult {
@@ -92,21 +101,34 @@ export class ScopeTop extends LitElement {
   }
 
   #details(): TemplateResult {
-    const saved = !!this.view.trace, phone = this.width === "phone";
+    const v = this.view, saved = !!v.trace, phone = this.width === "phone";
+    const packets = (host: string) => html`<button ?disabled=${!v.trace?.result || v.trace.meta.mode !== "lab"} @click=${() => this.#menu({ do: "save", format: "pcapng", host })}>Save the ${host}’s packets <small>pcapng</small></button>`;
     return html`
       <details class="menu" @keydown=${(e: KeyboardEvent) => e.key === "Escape" && this.#close(e)}>
         <summary class="btn ${phone ? "bare" : ""}">${phone ? html`<span class="vh">Menu</span>${bars}` : html`Save${caret}`}</summary>
         <div class="sheet">
           <button ?disabled=${!saved} @click=${() => this.#menu({ do: "save", format: "json" })}>Save the trace <small>JSON</small></button>
           <button ?disabled=${!saved} @click=${() => this.#menu({ do: "save", format: "text" })}>Save the transcript <small>text</small></button>
-          <label><input type="checkbox" .checked=${this.secrets} @change=${(e: Event) => act(this, { do: "secrets", include: (e.target as HTMLInputElement).checked })}> include secrets, such as passwords</label>
+          ${v.lab ? html`${packets("client")}${packets("server")}` : nothing}
+          <label><input type="checkbox" .checked=${this.secrets} @change=${(e: Event) => act(this, { do: "secrets", include: (e.target as HTMLInputElement).checked })}> include secrets, such as passwords${v.lab ? " and TLS keys" : nothing}</label>
           <hr>
           <button @click=${() => this.#menu({ do: "open" })}>Open a saved trace … <small>or drop it here</small></button>
           <button @click=${() => this.#menu({ do: "help" })}>Keys and glyphs <small>?</small></button>
-          ${phone ? html`<hr><button @click=${() => this.#menu({ do: "show", what: this.show === "ladder" ? "transcript" : "ladder" })}>Show as ${this.show === "ladder" ? "a transcript" : "a ladder"}</button>
-            <button @click=${() => this.#menu({ do: "theme" })}>Light or dark</button>` : nothing}
+          ${phone ? html`<hr>${this.#pocket()}` : nothing}
         </div>
       </details>`;
+  }
+
+  /** What a phone has no room for elsewhere. */
+  #pocket(): TemplateResult {
+    const v = this.view, panes = (v.lab ? ["ladder", "transcript", "chart", "mail"] : ["ladder", "transcript"]) satisfies Pane[];
+    return html`
+      ${takes(v) ? html`<button @click=${() => this.#menu({ do: "takeover" })}>Take over here</button>` : nothing}
+      ${v.lab ? html`<label>Lab time <select @change=${(e: Event) => act(this, { do: "speed", speed: SPEEDS[(e.target as HTMLSelectElement).selectedIndex]![0] })}>
+          ${SPEEDS.map(([speed, words]) => html`<option ?selected=${speed === v.speed}>${words}</option>`)}</select></label>
+        <label><input type="checkbox" .checked=${v.packets === "all"} @change=${(e: Event) => act(this, { do: "packets", packets: (e.target as HTMLInputElement).checked ? "all" : "few" })}> every packet has a row</label>` : nothing}
+      ${panes.filter((what) => what !== this.show).map((what) => html`<button @click=${() => this.#menu({ do: "show", what })}>Show ${PANES[what]}</button>`)}
+      <button @click=${() => this.#menu({ do: "theme" })}>Light or dark</button>`;
   }
 
   #close(e: KeyboardEvent): void {
@@ -119,7 +141,8 @@ export class ScopeTop extends LitElement {
   static override styles = [shared, css`
     :host { display: flex; align-items: center; gap: var(--s3); padding: 0 var(--s4); min-width: 0; }
     .mark { margin: 0; flex: none; display: flex; align-items: center; gap: var(--s2); font-size: var(--t4); font-weight: 600; letter-spacing: -.01em; }
-    .lead { display: flex; align-items: center; gap: var(--s2); min-width: 0; }
+    .slim ~ .transport .take span { display: none; }
+    .lead { display: flex; align-items: center; gap: var(--s2); min-width: 0; } .lead + .lead { flex: none; }
     .k { color: var(--soft); font-size: var(--t2); }
     .addr { width: 208px; height: 28px; padding: 0 var(--s2); border: 1px solid var(--rule-strong); border-radius: var(--radius); font-family: var(--wire); font-size: var(--t2); text-overflow: ellipsis; }
     .addr:read-only { color: var(--soft); }
@@ -130,12 +153,12 @@ export class ScopeTop extends LitElement {
     .clip { overflow: hidden; text-overflow: ellipsis; }
     .menu { position: relative; }
     summary { list-style: none; cursor: pointer; user-select: none; } summary::-webkit-details-marker { display: none; }
-    .sheet { position: absolute; right: 0; top: calc(100% + 4px); z-index: 5; width: 292px; background: var(--paper); border: 1px solid var(--rule-strong); border-radius: var(--radius); padding: var(--s1) 0; font-size: var(--t3); }
+    .sheet { position: absolute; right: 0; top: calc(100% + 4px); z-index: 5; width: 316px; max-height: calc(100cqh - 60px); overflow: auto; background: var(--paper); border: 1px solid var(--rule-strong); border-radius: var(--radius); padding: var(--s1) 0; font-size: var(--t3); }
     .sheet button, .sheet label { display: flex; width: 100%; align-items: center; gap: var(--s2); padding: 7px var(--s3); }
     .sheet button { justify-content: space-between; }
     .sheet button:hover:not(:disabled) { background: var(--mark); }
     .sheet button:focus-visible { outline-offset: -2px; }
-    .sheet small { color: var(--soft); font-size: var(--t1); }
+    .sheet select { margin-left: auto; } .sheet small { color: var(--soft); font-size: var(--t1); }
     .sheet hr { border: 0; border-top: 1px solid var(--rule); margin: var(--s1) 0; }
     :host([layout="wide"]) .mark { width: 232px; }
     :host([layout="phone"]) { padding: 0 var(--s3); gap: var(--s2); }
@@ -143,8 +166,10 @@ export class ScopeTop extends LitElement {
     :host([layout="phone"]) .end { margin-left: 0; }
     :host([layout="phone"]) summary { width: 40px; height: 40px; justify-content: center; padding: 0; }
     :host([layout="phone"]) .sheet button, :host([layout="phone"]) .sheet label { min-height: 44px; }
-    @container scope (max-width: 1340px) { :host([layout="wide"]) .mark { width: auto; } :host([layout="wide"]) .k { display: none; } .addr { width: 190px; } }
-    @container scope (max-width: 1260px) { :host([layout="wide"]) { gap: var(--s2); padding: 0 var(--s3); } :host([layout="wide"]) .mark > span { display: none; } }
+    @container scope (max-width: 800px) { :host([layout="mid"]) .mark > span { display: none; } }
+    @container scope (min-width: 1500px) { .slim ~ .transport .take span { display: inline; } }
+    @container scope (max-width: 1340px) { :host([layout="mid"]) .slim > span { display: none; } :host([layout="wide"]) .mark { width: auto; } :host([layout="wide"]) .k { display: none; } .addr { width: 190px; } }
+    @container scope (max-width: 1260px) { :host([layout="wide"]) { gap: var(--s2); padding: 0 var(--s3); } :host([layout="wide"]) .mark > span, .slim ~ .lead .addr[readonly] { display: none; } }
   `];
 }
 

@@ -56,8 +56,8 @@ export class ScopeVerdict extends LitElement {
     const v = this.view;
     if (v.crash) return this.#bad("The engine crashed", v.crash.split("\n")[0]!, html`<button class="btn" @click=${() => act(this, { do: "run" })}>Start again</button>`, v.crash);
     if (this.problem) return this.#bad("Not available", this.problem, html`<button class="btn" @click=${() => act(this, { do: "retry" })}>Try again</button>`);
-    if (v.state === "loading") return html`<p class="say">Starting the engine: the SMTP client and TLS as WebAssembly, loaded once.${this.#stop()}</p>`;
-    if (v.state === "running") return html`<p class="say">${this.waited > SILENCE ? html`Waiting for ${this.#awaited()}, ${Math.floor(this.waited / 1000)} s so far.` : html`<span class="soft">Running.</span>`}${this.#stop()}</p>`;
+    if (v.state === "loading") return html`<p class="say">${v.lab ? "Starting the lab: TCP/IP stacks, DNS and mail servers" : "Starting the engine: the SMTP client and TLS"} as WebAssembly, loaded once.${this.#stop()}</p>`;
+    if (v.state === "running") return html`<p class="say">${this.waited > SILENCE && !v.lab ? html`Waiting for ${this.#awaited()}, ${Math.floor(this.waited / 1000)} s so far.` : html`<span class="soft">Running.</span>`}${this.#stop()}</p>`;
     if (v.trace && !atEnd(v)) return html`<p class="say">Shown up to ${format.ms(now(v))} ms of ${format.ms(v.trace.elapsed)} ms.<button class="btn" @click=${() => act(this, { do: "end" })}>To the end</button></p>`;
     if (v.trace?.result) return this.#verdict();
     if (v.trace) return html`<p class="say">This trace has no result: it was saved before the session ended.</p>`;
@@ -82,13 +82,14 @@ export class ScopeVerdict extends LitElement {
   }
 
   #verdict(): TemplateResult {
-    const v = this.view, d = verdict(v.trace!, v.trace!.result!), row = d.event === undefined ? undefined : v.all.rowOf(d.event);
+    const v = this.view, d = verdict(v.trace!, v.trace!.result!, v.all), row = d.event === undefined ? undefined : v.all.rowOf(d.event);
     const glyph = d.tone === "good" ? severity("good") : d.tone === "note" ? severity("note") : severity("error");
     const failed = d.recipients.filter((r) => r.outcome !== "accepted"), several = d.recipients.length > 1 && failed.length > 0;
     return html`
       <div class="verdict ${d.tone}">${glyph}<div>
-        <p><b>${d.title}.</b> ${d.text} ${row && d.tone !== "good" ? html`<button class="link soft" @click=${() => act(this, { do: "pick", key: `r${row.i}` })}>Row ${row.n}</button>` : nothing}</p>
+        <p><b>${d.title}.</b> ${d.text} ${d.after} ${row && d.tone !== "good" ? html`<button class="link soft" @click=${() => act(this, { do: "pick", key: `r${row.i}` })}>Row ${row.n}</button>` : nothing}</p>
         ${several ? html`<ul>${d.recipients.map((r) => this.#recipient(r))}</ul>` : nothing}</div>
+        ${d.after ? html`<button class="btn" @click=${() => act(this, { do: "show", what: "mail" })}>Read the mailboxes</button>` : nothing}
         ${this.storage && d.queueIDs.length ? html`<button class="btn" @click=${() => act(this, { do: "stored" })}>Read what the server stored</button>` : nothing}
       </div>`;
   }

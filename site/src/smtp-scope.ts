@@ -1,7 +1,8 @@
 // <smtp-scope>: an SMTP session, every byte of it.
 //
-// Attributes: mode="practice|live|replay" plan="url|#id" trace="url"
-// proxy="wss://…" view="full|compact" step autoplay="off" theme="light|dark".
+// Attributes: mode="lab|practice|live|replay" plan="url|#id" trace="url"
+// proxy="wss://…" view="full|compact" step autoplay="off" theme="light|dark"
+// speed="0|1|0.1|0.01|0.001": lab time per real time, 0 for all at once.
 // Properties: plan, trace, state. Methods: run, step, pause, reset, send, export.
 // Events, all bubbling and composed: scope-event (a TraceEvent), scope-state,
 // scope-done (the trace), scope-error.
@@ -11,18 +12,22 @@
 import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import * as assets from "virtual:assets";
 import type { Action } from "./actions.ts";
-import { Engine, type EngineState, type WorkerLike } from "./engine.ts";
+import { Engine, type EngineState, type Kind, type WorkerLike } from "./engine.ts";
 import * as format from "./format.ts";
 import { control, provenance } from "./icons.ts";
 import { keepForm, keepTheme, keptForm, keptTheme } from "./keep.ts";
-import { completed, defaultForm, formOf, planOf, problems, target, type Config, type Form, type Plan, type RunMode } from "./plan.ts";
+import { box } from "./box.ts";
+import { columnsFor, lanes } from "./layout.ts";
+import { completed, defaultForm, formOf, planOf, problems, securityOf, target, type Config, type Form, type Plan, type RunMode } from "./plan.ts";
 import { rowsOf, Rows } from "./rows.ts";
 import { outlineIn, outlineOf, stepsOf } from "./steps.ts";
 import { shared, tokens } from "./tokens.ts";
 import type { EventOfKind, TraceEvent, TraceStore } from "./trace.ts";
 import { verdict } from "./verdict.ts";
-import { placeOf, type View } from "./view.ts";
+import { Player } from "./player.ts";
+import { placeOf, type Packets, type Pane, type Scale, type View } from "./view.ts";
 import { transport, type Width } from "./scope-top.ts";
+import "./scope-clock.ts";
 import "./scope-ladder.ts";
 import "./scope-plan.ts";
 import "./scope-scrubber.ts";
@@ -42,9 +47,20 @@ const BUSY = 500, PAUSE = 250;
 /** How long a session that was cancelled may take to say so. */
 const GRACE = 1500;
 
-const HUES = [["out", "SMTP, the client speaks"], ["in", "SMTP, the server speaks"], ["tls", "TLS"], ["tcp", "TCP"]] as const;
+const HUES = [["out", "SMTP, the client speaks"], ["in", "SMTP, the server speaks"], ["tls", "TLS"], ["tcp", "TCP"], ["dns", "DNS"]] as const;
 
-const FORMATS: Record<string, string> = { json: "application/json", text: "text/plain" };
+const FORMATS = { json: "application/json;charset=utf-8", text: "text/plain;charset=utf-8", pcapng: "application/x-pcapng" } as const;
+const EXTENSIONS = { json: "json", text: "txt", pcapng: "pcapng" } as const;
+
+type Format = keyof typeof FORMATS;
+
+const LAB_INVITES = {
+  none: "Press Run: a simulated internet of real TCP/IP stacks, inside this page, carries one message to {host} without encryption. Every packet is drawn. The dashed rows are the plan.",
+  starttls: "Press Run: a simulated internet of real TCP/IP stacks, inside this page, carries one message to {host}, with TLS on the way. Every packet is drawn. The dashed rows are the plan.",
+  tls: "Press Run: a simulated internet of real TCP/IP stacks, inside this page, carries one message to {host} inside TLS. Every packet is drawn. The dashed rows are the plan.",
+} as const;
+
+const PANES: [Pane, string][] = [["ladder", "Ladder"], ["transcript", "Transcript"], ["chart", "Windows"], ["mail", "Mailboxes"]];
 
 const INVITES = {
   none: "Press Run: this page sends one message to {host} without encryption, and draws every step and every byte. The dashed rows are the plan.",
@@ -62,6 +78,7 @@ export class SmtpScope extends LitElement {
     stepping: { attribute: "step", type: Boolean },
     autoplay: {},
     theme: { reflect: true },
+    speed: { type: Number },
     width: { attribute: "layout", reflect: true },
   };
   declare mode: string;
@@ -72,9 +89,10 @@ export class SmtpScope extends LitElement {
   declare stepping: boolean;
   declare autoplay: string | null;
   declare theme: "light" | "dark" | undefined;
+  declare speed: number;
   declare width: Width;
 
-  #engine = new Engine(() => this.#spawn(), { change: () => this.#changed(), events: (e) => this.#recorded(e) });
+  #engine = new Engine((kind) => this.#spawn(kind), { change: () => this.#changed(), events: (e) => this.#recorded(e) });
   #form: Form;
   #untouched: string; // the default message
   #given: Partial<Plan> = {}; // a plan from elsewhere
@@ -90,7 +108,10 @@ export class SmtpScope extends LitElement {
   #picked = false; // the user chose a row, so the selection no longer follows
   #open: ReadonlySet<string> = new Set();
   #revealed: ReadonlySet<number> = new Set();
-  #show: "ladder" | "transcript" = "ladder";
+  #show: Pane = "ladder";
+  #scale: Scale = "time";
+  #packets: Packets = "few";
+  #player = new Player(() => this.#played());
   #planOpen = false;
   #sheet = false;
   #checked = false;
@@ -108,9 +129,10 @@ export class SmtpScope extends LitElement {
 
   constructor() {
     super();
-    this.mode = "practice";
+    this.mode = "lab";
     this.view = "full";
     this.stepping = false;
+    this.speed = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 1;
     this.width = "wide";
     const fresh = defaultForm();
     this.#untouched = fresh.message;
@@ -184,13 +206,24 @@ export class SmtpScope extends LitElement {
     this.#engine.send(line);
   }
 
-  /** The trace as a file: "json" or "text". Secrets are masked unless they are asked for. */
-  async export(format: string, options: { secrets?: boolean } = {}): Promise<Blob> {
+  /**
+   * The trace as a file: "json", "text", or "pcapng" with the packets of an experiment as one of its hosts saw them.
+   * Secrets, which the keys of TLS are too, are left out unless they are asked for.
+   */
+  async export(format: string, options: { secrets?: boolean; host?: string } = {}): Promise<Blob> {
     const { trace } = this;
-    if (!Object.hasOwn(FORMATS, format)) throw new Error(`cannot export "${format}": this version knows ${Object.keys(FORMATS).join(" and ")}`);
+    if (!Object.hasOwn(FORMATS, format)) throw new Error(`cannot export "${format}": this version knows ${Object.keys(FORMATS).join(", ")}`);
     if (!trace) throw new Error("there is no trace to export: run a session first");
-    const body = format === "json" ? JSON.stringify(options.secrets ? trace : trace.redact()) : (await this.#detail()).transcript(trace, !!options.secrets);
-    return new Blob([body], { type: `${FORMATS[format]};charset=utf-8` });
+    return new Blob([await this.#body(trace, format as Format, options)], { type: FORMATS[format as Format] });
+  }
+
+  async #body(trace: TraceStore, format: Format, options: { secrets?: boolean; host?: string }): Promise<BlobPart> {
+    const shown = options.secrets ? trace : trace.redact();
+    if (format === "json") return JSON.stringify(shown);
+    if (format === "text") return (await this.#detail()).transcript(trace, !!options.secrets);
+    if (trace.meta.mode !== "lab") throw new Error("only an experiment in the lab has packets to export");
+    // The keys are those of the last run, and not of a trace from elsewhere.
+    return (await this.#engine.packets(shown, options.host ?? "client", !!options.secrets && !this.#replay)) as BlobPart;
   }
 
   // ---- life
@@ -201,8 +234,12 @@ export class SmtpScope extends LitElement {
     (this.view === "full" ? document : this).addEventListener("keydown", this.#keys as EventListener);
     if (!this.hasAttribute("theme") && this.view === "full") this.theme = keptTheme();
     if (this.view === "full") this.#form = keptForm(this.#form);
-    if (this.mode === "live" || this.hasAttribute("mode") && this.mode === "practice") this.#form = { ...this.#form, mode: this.mode as RunMode };
+    if (this.hasAttribute("mode") && this.mode !== "replay") this.#form = { ...this.#form, mode: this.mode as RunMode };
     void this.#prepare();
+  }
+
+  protected override firstUpdated(): void {
+    this.#resize.observe(this.renderRoot.querySelector(".main")!);
   }
 
   override disconnectedCallback(): void {
@@ -216,7 +253,8 @@ export class SmtpScope extends LitElement {
   }
 
   async #prepare(): Promise<void> {
-    if (this.mode !== "replay") await this.#configure();
+    // A page in the lab needs no program behind it.
+    if (this.mode !== "replay") await this.#configure(this.#form.mode === "lab");
     try {
       if (this.planSource) this.plan = await this.#loadPlan(this.planSource);
       if (this.traceSource) {
@@ -242,7 +280,7 @@ export class SmtpScope extends LitElement {
   }
 
   /** Asks the proxy what it offers; false when it does not answer. */
-  async #configure(): Promise<boolean> {
+  async #configure(quietly = false): Promise<boolean> {
     const url = this.#api("config");
     try {
       const answer = await fetch(url);
@@ -250,7 +288,7 @@ export class SmtpScope extends LitElement {
       this.#config = (await answer.json()) as Config;
       this.#problem = "";
     } catch (e) {
-      this.#fail(`The smtpscope program behind this page does not answer at ${url.host || url}: ${message(e)}. See that it runs.`);
+      if (!quietly) this.#fail(`The smtpscope program behind this page does not answer at ${url.host || url}: ${message(e)}. See that it runs.`);
     }
     this.requestUpdate();
     return !!this.#config;
@@ -268,12 +306,12 @@ export class SmtpScope extends LitElement {
     return url;
   }
 
-  #spawn(): WorkerLike {
+  #spawn(kind: Kind): WorkerLike {
     const url = new URL(assets.worker, BASE);
     // A worker's script may not come from another origin, but it may load from there.
     const own = url.origin === location.origin ? url.href : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url.href)});`], { type: "text/javascript" }));
     const w = new Worker(own);
-    w.postMessage({ live: new URL(assets.live, BASE).href });
+    w.postMessage({ wasm: new URL(assets[kind], BASE).href, seeded: kind === "lab" });
     return w;
   }
 
@@ -286,13 +324,13 @@ export class SmtpScope extends LitElement {
     const own = planOf(this.#form, this.#config, step), { pace, messages, ...rest } = this.#given;
     if (!this.#own && this.#given.target) return completed(this.#given, own);
     return {
-      ...rest, ...own, pace: { ...pace, ...own.pace, breakpoints: pace?.breakpoints ?? [] },
+      ...rest, ...own, options: { ...rest.options, ...own.options }, pace: { ...pace, ...own.pace, breakpoints: pace?.breakpoints ?? [] },
       messages: this.#given.messages && !messages?.length ? [] : [...own.messages, ...(messages?.slice(1) ?? [])],
     };
   }
 
   async #start(step: boolean): Promise<TraceStore> {
-    if (!this.#config && !(await this.#configure())) throw new Error(this.#problem);
+    if (!this.#inLab && !this.#config && !(await this.#configure())) throw new Error(this.#problem);
     const wrong = Object.values(problems(this.#form, this.#config));
     if (wrong.length && (this.#own || !this.#given.target)) {
       this.#checked = this.#planOpen = true;
@@ -305,7 +343,68 @@ export class SmtpScope extends LitElement {
     this.#fresh();
     this.#running = this.#engine.run(this.#plan(step), this.#tunnel.href);
     this.#fetchDetail();
+    if (this.#inLab && !step) this.#play(0);
     return this.#running;
+  }
+
+  /** Whether the next run is an experiment. */
+  get #inLab(): boolean {
+    return (!this.#own && this.#given.target?.mode || this.#form.mode) === "lab";
+  }
+
+  // ---- playing an experiment
+
+  /** Lets the trace go by from a time on, at the speed that is set. */
+  #play(from: number): void {
+    if (this.speed <= 0) return this.#player.stop();
+    this.#player.play(from, this.speed, () => this.trace, () => this.#engine.state === "loading" || this.#engine.state === "running");
+  }
+
+  /** The player has come to another time. */
+  #played(): void {
+    const { trace } = this, t = this.#player.time;
+    if (trace && t !== undefined) this.#cursor = eventsUntil(trace.events, t);
+    else if (trace && !this.#engine.busy) this.#landed();
+    else this.#cursor = undefined;
+    this.requestUpdate();
+  }
+
+  /** The end of an experiment that was played. */
+  #landed(): void {
+    this.#cursor = undefined;
+    this.#announce();
+  }
+
+  /** Goes on from the cursor, or plays once more from the start. */
+  #playOn(): void {
+    const { trace } = this;
+    if (!trace) return;
+    this.#picked = false;
+    if (this.speed <= 0) return this.#moveCursor(Infinity);
+    this.#play(this.#cursor === undefined ? 0 : this.#time(trace));
+  }
+
+  #time(trace: TraceStore): number {
+    return this.#player.time ?? (this.#cursor === undefined ? trace.elapsed : (trace.events[this.#cursor - 1]?.t ?? 0));
+  }
+
+  /** Runs the experiment again up to the cursor, and pauses there. */
+  #takeOver(): void {
+    const { trace } = this, upto = this.#cursor;
+    if (!trace || upto === undefined || this.#replay) return;
+    const sends = trace.events.slice(0, upto).filter((e) => e.layer === "smtp" && !e.hop && (e.kind === "command" || e.kind === "response" || e.kind === "message")).length;
+    this.#fresh();
+    this.#running = this.#engine.takeUp(sends);
+  }
+
+  /** Moves the cursor to the next or previous event of a sort. */
+  #hop(by: 1 | -1, wanted: (e: TraceEvent) => boolean): void {
+    const events = this.trace?.events ?? [], upto = this.#cursor ?? events.length;
+    let i = by > 0 ? upto : upto - 2;
+    while (i >= 0 && i < events.length && !wanted(events[i]!)) i += by;
+    this.#player.stop();
+    this.#picked = false;
+    this.#moveCursor(by < 0 && i < 0 ? 0 : i + 1);
   }
 
   #details: Promise<typeof import("./detail.ts")> | undefined;
@@ -325,15 +424,22 @@ export class SmtpScope extends LitElement {
     this.#detail().catch((e: unknown) => this.#fail(message(e)));
   }
 
+  #showPane(what: Pane): void {
+    this.#show = what;
+    if (what !== "ladder") this.#fetchDetail();
+    if (what === "chart") import("./scope-chart.ts").catch((e: unknown) => this.#fail(`The chart could not be loaded: ${message(e)}`));
+  }
+
   /** The user is about to press Run. */
   #intent(): void {
-    if (!this.#config) return;
-    this.#engine.warmUp();
+    if (!this.#config && !this.#inLab) return;
+    this.#engine.warmUp(this.#inLab ? "lab" : "live");
     this.#fetchDetail();
   }
 
   /** Forgets what belongs to one trace. */
   #fresh(): void {
+    this.#player.stop();
     this.#cursor = this.#past = this.#draft = undefined;
     this.#selected = "";
     this.#picked = this.#sheet = false;
@@ -361,13 +467,20 @@ export class SmtpScope extends LitElement {
     const { trace } = this;
     if (state === "crashed") this.#tell("scope-error", { message: this.#engine.crash });
     if (!trace?.result) return;
-    const v = verdict(trace, trace.result);
-    this.#said = `${v.title}. ${v.text}`;
+    if (!this.#player.playing) this.#announce();
+    this.#tell("scope-done", { trace });
+  }
+
+  /** Says how a session ended, when its end is shown. */
+  #announce(): void {
+    const { trace } = this;
+    if (!trace?.result) return;
+    const v = verdict(trace, trace.result, this.#rows.trace === trace ? this.#rows.readTo(Infinity) : undefined);
+    this.#said = [`${v.title}.`, v.text, v.after].filter(Boolean).join(" ");
     if (!this.#picked && v.event !== undefined) {
       const row = rowsOf(trace).rowOf(v.event);
       if (row) this.#selected = `r${row.i}`;
     }
-    this.#tell("scope-done", { trace });
   }
 
   #recorded(events: TraceEvent[]): void {
@@ -418,12 +531,16 @@ export class SmtpScope extends LitElement {
     void this.#openFile(file);
   }
 
-  async #save(format: "json" | "text"): Promise<void> {
-    const blob = await this.export(format, { secrets: this.#secrets }), a = document.createElement("a");
-    a.href = URL.createObjectURL(blob);
-    a.download = `smtpscope-${this.trace!.meta.started.slice(0, 19).replaceAll(":", "")}.${format === "json" ? "json" : "txt"}`;
-    a.click();
-    setTimeout(() => URL.revokeObjectURL(a.href), 10_000);
+  async #save(format: Format, host: string | undefined): Promise<void> {
+    try {
+      const blob = await this.export(format, { secrets: this.#secrets, ...(host && { host }) }), a = document.createElement("a");
+      a.href = URL.createObjectURL(blob);
+      a.download = `smtpscope-${this.trace!.meta.started.slice(0, 19).replaceAll(":", "")}.${EXTENSIONS[format]}`;
+      a.click();
+      setTimeout(() => URL.revokeObjectURL(a.href), 10_000);
+    } catch (e) {
+      this.#notice("The file could not be written", message(e));
+    }
   }
 
   async #readStored(): Promise<void> {
@@ -458,15 +575,21 @@ export class SmtpScope extends LitElement {
 
   #acted(a: Action): void {
     switch (a.do) {
-      case "run": this.#sendEdited(); void this.run().catch(() => {}); break;
-      case "step": this.#sendEdited() || void this.step(); break;
-      case "pause": this.#engine.state === "paused" ? this.#engine.resume() : this.#engine.pause(); break;
+      case "run": this.#ran(); break;
+      case "step": this.#stepped(); break;
+      case "pause": this.#paused(); break;
       case "reset": void this.reset(); break;
       case "stop": this.#engine.cancel(); break;
       case "retry": void this.#configure(); break;
-      case "save": void this.#save(a.format); break;
+      case "save": void this.#save(a.format, a.host); break;
       case "secrets": this.#secrets = a.include; break;
-      case "show": this.#show = a.what; break;
+      case "show": this.#showPane(a.what); break;
+      case "scale": this.#scale = a.scale; break;
+      case "packets": this.#packets = a.packets; break;
+      case "speed": this.#sped(a.speed); break;
+      case "packet": this.#hop(a.by, (e) => e.at?.stream === "packets"); break;
+      case "smtp": this.#hop(a.by, (e) => e.layer === "smtp"); break;
+      case "takeover": this.#takeOver(); break;
       case "plan": this.#planOpen = !this.#planOpen; break;
       case "sheet": this.#sheet = false; break;
       case "end": this.#moveCursor(Infinity); break;
@@ -481,6 +604,36 @@ export class SmtpScope extends LitElement {
     this.requestUpdate();
   }
 
+  /** Run: goes on with what is paused or stands still, or starts. */
+  #ran(): void {
+    this.#sendEdited();
+    const { trace } = this;
+    if (this.#engine.state === "paused" || !trace || this.#engine.busy) void this.run().catch(() => {});
+    else if (this.#cursor !== undefined && trace.meta.mode === "lab") this.#playOn();
+    else void this.run().catch(() => {});
+  }
+
+  /** Step: what is sent next; in an experiment that stands before its end, the next row of SMTP. */
+  #stepped(): void {
+    if (this.#cursor !== undefined && this.trace?.meta.mode === "lab") this.#hop(1, (e) => e.layer === "smtp");
+    else this.#sendEdited() || void this.step();
+  }
+
+  #paused(): void {
+    if (this.#player.playing) this.#player.pause();
+    else if (this.#cursor !== undefined && this.trace?.meta.mode === "lab") this.#playOn();
+    else if (this.#engine.state === "paused") this.#engine.resume();
+    else this.#engine.pause();
+  }
+
+  #sped(speed: number): void {
+    this.speed = speed;
+    const { trace } = this;
+    if (!this.#player.playing || !trace) return;
+    if (speed > 0) this.#play(this.#time(trace));
+    else this.#moveCursor(Infinity);
+  }
+
   /** Sends what the user wrote in place of what is pending, if anything; what was not changed the engine has in full. */
   #sendEdited(): boolean {
     const text = this.renderRoot.querySelector<Element & { edited?: string }>("scope-pending")?.edited;
@@ -493,7 +646,7 @@ export class SmtpScope extends LitElement {
     const place = placeOf(key);
     if (!place) return;
     if (place.row >= this.#visible().list.length) this.#moveCursor(this.trace!.events.length);
-    if (place.record !== undefined || place.certificate !== undefined) this.#open = new Set([...this.#open, `r${place.row}`]);
+    if (place.record !== undefined || place.certificate !== undefined || place.packet !== undefined) this.#open = new Set([...this.#open, `r${place.row}`]);
     this.#selected = key;
     this.#picked = this.#sheet = true;
     this.requestUpdate();
@@ -516,6 +669,7 @@ export class SmtpScope extends LitElement {
   }
 
   #moveCursor(upto: number): void {
+    this.#player.stop();
     this.#cursor = upto >= (this.trace?.events.length ?? 0) ? undefined : upto;
     const rows = this.#visible().list, at = placeOf(this.#selected)?.row ?? Infinity;
     if (!this.#picked || at >= rows.length) {
@@ -543,10 +697,14 @@ export class SmtpScope extends LitElement {
     const at = e.composedPath()[0] as Element;
     if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || at.matches?.("input:not([type=radio], [type=checkbox]), textarea, select, dialog, dialog *")) return;
     const keys: Record<string, () => void> = {
-      r: () => this.#engine.state === "running" || this.#acted({ do: "run" }),
+      r: () => this.#engine.state === "running" || this.#player.playing || this.#acted({ do: "run" }),
       s: () => this.#acted({ do: "step" }),
-      p: () => this.#engine.busy && this.#acted({ do: "pause" }),
+      p: () => (this.#engine.busy || this.#cursor !== undefined) && this.#acted({ do: "pause" }),
       "?": () => this.#acted({ do: "help" }),
+      ",": () => this.trace && this.#acted({ do: "packet", by: -1 }),
+      ".": () => this.trace && this.#acted({ do: "packet", by: 1 }),
+      "<": () => this.trace && this.#acted({ do: "smtp", by: -1 }),
+      ">": () => this.trace && this.#acted({ do: "smtp", by: 1 }),
       Escape: () => this.#away(),
     };
     const done = keys[e.key];
@@ -562,9 +720,15 @@ export class SmtpScope extends LitElement {
   }
 
   #measure(): void {
-    const w = this.clientWidth;
+    const w = this.clientWidth, main = this.renderRoot.querySelector(".main");
     this.width = w >= WIDE ? "wide" : w >= PHONE ? "mid" : "phone";
+    if (!main || main.clientWidth === this.#room) return;
+    this.#room = main.clientWidth;
+    this.requestUpdate();
   }
+
+  /** The width of the ladder. */
+  #room = 800;
 
   // ---- drawing
 
@@ -574,8 +738,9 @@ export class SmtpScope extends LitElement {
     if (this.#rows.trace !== trace) this.#rows = new Rows(trace);
     this.#rows.readTo(Infinity);
     if (this.#cursor === undefined || !trace) return this.#rows;
-    if (this.#past?.upto !== this.#cursor) this.#past = { upto: this.#cursor, rows: rowsOf(trace, this.#cursor) };
-    return this.#past.rows;
+    if (this.#past?.rows.trace !== trace || this.#past.upto > this.#cursor) this.#past = { upto: this.#cursor, rows: new Rows(trace) };
+    this.#past.upto = this.#cursor;
+    return this.#past.rows.readTo(this.#cursor);
   }
 
   #look(): View {
@@ -586,6 +751,8 @@ export class SmtpScope extends LitElement {
       trace, rows, all: this.#rows, upto: this.#cursor ?? total, total, state: this.state, replay: !!this.#replay,
       pending: atEnd ? this.#engine.pending : undefined, steps: stepsOf(outline),
       server: trace ? trace.host("server") : t.host || "mail server", crash: this.#replay ? "" : this.#engine.crash,
+      lab: trace ? trace.meta.mode === "lab" : this.#inLab, scale: this.#scale, packets: this.#packets,
+      time: trace ? this.#time(trace) : 0, playing: this.#player.playing, speed: this.speed,
     };
   }
 
@@ -622,21 +789,24 @@ export class SmtpScope extends LitElement {
         @scope-intent=${() => this.#intent()} @dragover=${(e: DragEvent) => e.preventDefault()} @drop=${(e: DragEvent) => this.#dropped(e)}>
         ${full ? html`
           <scope-top class="top" role="banner" layout=${this.width} .view=${v} .form=${this.#form} .config=${this.#config} .width=${this.width} .problem=${wrong.address} .show=${this.#show} .planOpen=${this.#planOpen} .secrets=${this.#secrets}></scope-top>
-          ${phone ? nothing : html`<section class="clock" aria-label="time"><span class="num">${format.ms(v.upto === v.total ? (v.trace?.elapsed ?? 0) : (v.trace?.events[v.upto - 1]?.t ?? 0))} ms</span><p>${this.#clockWords(v)}</p></section>`}
+          ${phone ? nothing : html`<scope-clock class="clock" role="region" aria-label="time" .view=${v} .words=${this.#clockWords(v)}></scope-clock>`}
           <scope-scrubber class="scrub" .view=${calm} .width=${this.width}></scope-scrubber>
           ${wide || this.#planOpen ? html`<scope-plan class="plan" role="region" aria-label="plan" layout=${this.width} .form=${this.#form} .config=${this.#config} .locked=${locked} .target=${!wide} .checked=${this.#checked}></scope-plan>` : nothing}` : nothing}
         <main class="main">
-          ${this.#lanes(v)}
+          ${full && !phone && v.lab ? this.#tools(v) : nothing}
+          ${this.#show === "ladder" || this.#show === "transcript" ? this.#lanes(v) : nothing}
           ${this.#show === "ladder"
             ? html`<scope-ladder .view=${v} .selected=${this.#selected} .following=${!this.#picked} .open=${this.#open} .revealed=${this.#revealed} @scope-pick=${(e: CustomEvent<string>) => this.#pick(e.detail)} @scope-toggle=${(e: CustomEvent<string>) => this.#toggle(e.detail)} @scope-reveal=${reveal}></scope-ladder>`
-            : html`<scope-transcript tabindex="0" .view=${v} .selected=${this.#selected}></scope-transcript>`}
+            : this.#show === "transcript" ? html`<scope-transcript tabindex="0" .view=${v} .selected=${this.#selected}></scope-transcript>`
+            : this.#show === "chart" ? html`<scope-chart class="pane" .view=${v}></scope-chart>`
+            : html`<scope-mail class="pane" .view=${v} .selected=${this.#selected}></scope-mail>`}
           ${phone && inspector !== nothing && !v.pending ? nothing : v.pending
             ? html`<scope-pending .pending=${v.pending} .draft=${this.#draft}></scope-pending>`
             : html`<scope-verdict .view=${v} .problem=${this.#problem} .invite=${this.#invite(v)} .storage=${v.trace?.meta.mode === "practice" && !!this.#config?.practice && !this.#replay}></scope-verdict>`}
-          ${full && (wide || (this.width === "mid" && inspector === nothing)) ? this.#legend() : nothing}
+          ${full && (wide || (this.width === "mid" && inspector === nothing)) ? this.#legend(v) : nothing}
         </main>
         ${inspector}
-        ${full ? html`<footer class="foot"><scope-states .view=${calm} .width=${this.width}></scope-states>${wide ? html`<scope-tally .view=${calm}></scope-tally>` : nothing}</footer>` : nothing}
+        ${full ? html`<footer class="foot ${v.lab ? "flight" : ""}"><scope-states .view=${calm} .width=${this.width}></scope-states>${wide && v.lab ? html`<scope-flight .view=${calm}></scope-flight>` : nothing}${wide ? html`<scope-tally .view=${calm}></scope-tally>` : nothing}</footer>` : nothing}
         ${full ? (phone ? html`<section class="bar" aria-label="session">${transport(this.#relay, v, { iconsOnly: true })}</section>` : nothing)
           : html`<section class="bar" aria-label="session">${transport(this.#relay, v)}<span class="num">${format.ms(v.trace?.elapsed ?? 0)} ms</span><span class="soft">${this.#clockWords(v)}</span></section>`}
       </div>
@@ -677,46 +847,63 @@ export class SmtpScope extends LitElement {
     const { form, host } = { form: this.#form, host: v.server };
     if (this.mode === "replay") return "Open a saved trace, or drop one here.";
     const where = form.mode === "practice" ? "the practice server" : host === "mail server" ? "the mail server that you name" : host;
-    return INVITES[form.security].replace("{host}", where);
+    return (form.mode === "lab" ? LAB_INVITES : INVITES)[securityOf(form)].replace("{host}", where);
+  }
+
+  /** What of an experiment the main part shows, and how. */
+  #tools(v: View): TemplateResult {
+    const radio = <T extends string>(name: string, legend: string, values: readonly (readonly [T, string])[], value: T, choose: (v: T) => void) => html`<span class="seg" role="radiogroup" aria-label=${legend}>${values.map(([w, words]) => html`
+      <label><input type="radio" name=${name} .checked=${w === value} @change=${() => choose(w)}><span data-text=${words}>${words}</span></label>`)}</span>`;
+    return html`<div class="tools">
+      ${radio("show", "show", PANES, this.#show, (what) => this.#acted({ do: "show", what }))}
+      ${this.#show === "ladder" ? html`<label class="every"><input type="checkbox" .checked=${v.packets === "all"} @change=${(e: Event) => this.#acted({ do: "packets", packets: (e.target as HTMLInputElement).checked ? "all" : "few" })}>every packet</label>
+        ${radio("scale", "rows", [["rows", "Rows"], ["time", "Time scale"]] as const, this.#scale, (scale) => this.#acted({ do: "scale", scale }))}` : nothing}</div>`;
   }
 
   #lanes(v: View): TemplateResult {
     const opened = v.rows.list.find((r) => r.kind === "connect"), d = opened?.ok ? (v.rows.event(opened) as EventOfKind<"tunnel", "opened">).data : undefined;
     const t = target(this.#form, this.#config), phone = this.width === "phone" || this.view === "compact";
     const client = v.trace?.host("client") ?? "this page", address = d?.address ?? (v.trace ? "" : t.host ? `port ${t.port}` : "");
-    return html`<div class="lanes">
+    const hosts = lanes(v.trace, columnsFor(Math.max(320, this.#room))), between = hosts.slice(1, -1), ends = v.lab && v.trace ? hosts : [];
+    const short = (name: string) => (between.length > 1 ? name.split(".")[0]! : name);
+    const near = ends[0]?.address ?? (d?.local ? `proxy ${d.local}` : ""), far = ends.at(-1)?.address ?? address, last = between.length ? short(hosts.at(-1)!.name) : v.server;
+    const apart = hosts[1]!.x - hosts[0]!.x - 8;
+    return html`<div class="lanes ${between.length ? "many" : ""}">
       <span class="col n">row</span><span class="col t">ms</span><span class="col rt">RT</span>
-      <div class="host a"><b>${client === "this client" ? "this page" : client}</b>${phone ? nothing : html`<span>${d?.local ? `proxy ${d.local}` : ""}</span>`}</div>
-      ${this.width === "phone" ? nothing : html`<span class="seg" role="radiogroup" aria-label="show as">${(["ladder", "transcript"] as const).map((what) => html`
-        <label><input type="radio" name="show" .checked=${what === this.#show} @change=${() => this.#acted({ do: "show", what })}><span data-text=${cap(what)}>${cap(what)}</span></label>`)}</span>`}
-      <div class="host b"><b>${v.server}</b>${phone ? nothing : html`<span>${address}</span>`}</div>
+      <div class="host a"><b>${client === "this client" ? "this page" : client}</b>${phone ? nothing : html`<span>${near}</span>`}</div>
+      ${phone ? nothing : between.map((h) => html`<div class="host c" ${box({ left: h.x, maxWidth: apart })}><b>${short(h.name)}</b><span>${h.address}</span></div>`)}
+      ${this.width === "phone" || v.lab ? nothing : html`<span class="seg" role="radiogroup" aria-label="show as">${PANES.slice(0, 2).map(([what, words]) => html`
+        <label><input type="radio" name="show" .checked=${what === this.#show} @change=${() => this.#acted({ do: "show", what })}><span data-text=${words}>${words}</span></label>`)}</span>`}
+      <div class="host b"><b>${last}</b>${phone ? nothing : html`<span>${far}</span>`}</div>
     </div>`;
   }
 
   /** What stands in the inspector's place before there is anything to inspect. */
   #guide(): TemplateResult {
-    const practice = this.#form.mode === "practice";
+    const { mode } = this.#form;
     return html`<aside class="insp guide" aria-label="how to read the ladder"><h2>How to read the ladder</h2>
       <p>Each row is one thing that happened, in order, with its time. What the client says starts at the left, what the server says at the right; the arrow points to who hears it.</p>
       <dl class="hues">${HUES.map(([h, w]) => html`<dt><svg width="30" height="10" aria-hidden="true"><path class=${h} d=${h === "in" ? "M30 5H2" : "M0 5H28"}/><path class="tip ${h}" d=${h === "in" ? "M0 5l8 -3.2v6.4Z" : "M30 5l-8 -3.2v6.4Z"}/></svg></dt><dd>${w}</dd>`)}</dl>
       <p>Open a row to find the TLS record that carried it, and the bytes of both.</p>
       <p>The grey bands number the round trips: each one is a wait for the server.</p>
       <p>Step stops before each command. Change it before it goes out, and see what the server makes of it.</p>
-      ${practice ? html`<p class="soft">The practice server is part of the program that serves this page. It keeps what it is sent and delivers nothing.</p>` : nothing}</aside>`;
+      ${mode === "practice" ? html`<p class="soft">The practice server is part of the program that serves this page. It keeps what it is sent and delivers nothing.</p>` : nothing}
+      ${mode === "lab" ? html`<p>In the lab time is a scale: an arrow leaves when its packet is sent, and lands when it arrives. Give the link loss, and see what TCP makes of it.</p>
+        <p class="soft">Nothing leaves this page. The same plan and seed give the same packets, octet for octet.</p>` : nothing}</aside>`;
   }
 
-  #legend(): TemplateResult {
-    return html`<div class="legend"><span>${provenance("observed", false)}observed in the page</span><span>${provenance("measured", false)}measured at the proxy</span><span>${provenance("derived", false)}derived</span>
+  #legend(v: View): TemplateResult {
+    return html`<div class="legend"><span>${provenance("observed", false)}observed in the page</span>${v.lab ? html`<span>${provenance("simulated", false)}simulated in the lab</span>` : html`<span>${provenance("measured", false)}measured at the proxy</span>`}<span>${provenance("derived", false)}derived</span>
       <span class="inside"><svg class="glyph" viewBox="0 0 10 10" aria-hidden="true"><path d="M3.5 0V10" stroke-width="1.5"/><path class="sealed" d="M6.5 0V10" stroke-width="1.5"/></svg>inside TLS</span></div>`;
   }
 
   #dialogs(): TemplateResult {
     const closer = (words: string) => html`<form method="dialog"><button class="btn">${words}</button></form>`;
-    const keys = [["R", "run, or go on"], ["S", "step: send what is pending, stop before what follows"], ["P", "pause before the next send"], ["↑ ↓ Home End", "move along the rows"], ["→ Enter", "open a row: what carried it, its bytes"], ["←", "close it"], ["?", "this list"]];
+    const keys = [["R", "run, or go on"], ["S", "step: send what is pending, stop before what follows"], ["P", "pause before the next send"], ["↑ ↓ Home End", "move along the rows"], ["→ Enter", "open a row: what carried it, its bytes"], ["←", "close it"], [", .", "to the packet before and after, in the lab"], ["< >", "to the row of SMTP before and after, in the lab"], ["?", "this list"]];
     return html`
       <dialog id="help" aria-labelledby="help-title"><div class="box"><div class="head"><h2 id="help-title">Keys and glyphs</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></div>
         <dl>${keys.map(([k, w]) => html`<dt class="wire">${k}</dt><dd>${w}</dd>`)}</dl>
-        <dl class="glyphs">${(["observed", "measured", "derived"] as const).map((s) => html`<dt>${provenance(s, false)}</dt><dd>${{ observed: "observed: bytes that this page sent or read", measured: "measured: reported by the proxy that holds the TCP connection", derived: "derived: worked out from the others" }[s]}</dd>`)}</dl>
+        <dl class="glyphs">${(["observed", "measured", "simulated", "derived"] as const).map((s) => html`<dt>${provenance(s, false)}</dt><dd>${{ observed: "observed: bytes that this page sent or read", measured: "measured: reported by the proxy that holds the TCP connection", simulated: "simulated: a packet of the lab’s real TCP/IP stacks, or what they say of themselves", derived: "derived: worked out from the others" }[s]}</dd>`)}</dl>
         <dl class="hues">${HUES.map(([h, w]) => html`<dt><svg width="22" height="8" aria-hidden="true"><path class=${h} d="M0 4H22"/></svg></dt><dd>${w}</dd>`)}</dl>
       </div></dialog>
       <dialog id="stored" aria-labelledby="stored-title"><div class="box"><div class="head"><h2 id="stored-title">What the server stored</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></div>
@@ -732,15 +919,18 @@ export class SmtpScope extends LitElement {
     .frame { position: absolute; inset: 0; display: grid; }
     .full { grid-template: 44px 46px minmax(0, 1fr) 106px / 260px minmax(0, 1fr) 380px; grid-template-areas: "top top top" "clock scrub scrub" "plan main insp" "foot foot foot"; }
     .top { grid-area: top; border-bottom: 1px solid var(--rule); }
-    .clock { grid-area: clock; padding: 5px var(--s4) 0; border-bottom: 1px solid var(--rule-strong); border-right: 1px solid var(--rule); line-height: 1.2; white-space: nowrap; overflow: hidden; }
-    .clock .num { font-size: var(--t5); letter-spacing: -.02em; } .clock p { font-size: var(--t1); color: var(--soft); }
+    .clock { grid-area: clock; border-bottom: 1px solid var(--rule-strong); border-right: 1px solid var(--rule); }
     .scrub { grid-area: scrub; border-bottom: 1px solid var(--rule-strong); }
     .plan { grid-area: plan; border-right: 1px solid var(--rule); }
-    .main { grid-area: main; container: main / inline-size; display: grid; grid-template: 36px minmax(0, 1fr) auto auto / minmax(0, 1fr); min-width: 0; min-height: 0; }
+    .main { grid-area: main; container: main / inline-size; display: flex; flex-direction: column; min-width: 0; min-height: 0; }
+    .main > * { flex: none; } .main > scope-ladder, .main > scope-transcript, .main > .pane { flex: 1 1 0; min-height: 0; }
+    .tools { height: 32px; display: flex; align-items: center; gap: var(--s3); padding: 0 var(--s3); border-bottom: 1px solid var(--rule); background: var(--paper); white-space: nowrap; }
+    .tools .seg label { height: 22px; font-size: var(--t2); } .tools .every { margin-left: auto; display: flex; gap: 5px; align-items: center; font-size: var(--t2); color: var(--soft); cursor: pointer; }
     .insp { grid-area: insp; border-left: 1px solid var(--rule); }
     .foot { grid-area: foot; border-top: 1px solid var(--rule-strong); display: grid; grid-template-columns: minmax(0, 1fr) 380px; } .foot > * + * { border-left: 1px solid var(--rule); }
+    .foot.flight { grid-template-columns: minmax(0, 1fr) 200px 380px; }
 
-    .lanes { position: relative; border-bottom: 1px solid var(--rule); font-size: var(--t2); background: var(--paper); }
+    .lanes { height: 36px; position: relative; border-bottom: 1px solid var(--rule); font-size: var(--t2); background: var(--paper); }
     .lanes > * { position: absolute; white-space: nowrap; }
     .col { bottom: 2px; font-size: var(--t1); color: var(--soft); text-align: right; } .col.n { width: 26px; } .col.t { width: 74px; } .col.rt { left: 82px; width: 20px; text-align: center; }
     .host { top: 3px; } .host b { font-size: var(--t3); font-weight: 600; display: block; line-height: 16px; overflow: hidden; text-overflow: ellipsis; } .host span { font: var(--t1)/13px var(--wire); color: var(--soft); display: block; overflow: hidden; text-overflow: ellipsis; }
@@ -749,16 +939,16 @@ export class SmtpScope extends LitElement {
     @container main (max-width: 599px) { .col.n { display: none; } .col.t { width: 42px; } .col.rt { left: 46px; width: 14px; } .host.a { left: 61px; max-width: calc(50% - 146px); } }
     .legend { height: 22px; display: flex; gap: 14px; align-items: center; padding: 0 var(--s3); border-top: 1px solid var(--rule); font-size: var(--t1); white-space: nowrap; overflow: hidden; background: var(--paper); }
     .legend span { display: inline-flex; gap: 5px; align-items: center; } .legend .inside { margin-left: auto; } .sealed { stroke: var(--tls); }
-    scope-ladder, scope-transcript { min-height: 0; }
+    .host.c { transform: translateX(-50%); text-align: center; max-width: 22%; } .many .host { max-width: 22%; }
 
-    @container scope (max-width: 1300px) { .full { grid-template-columns: 228px minmax(0, 1fr) 328px; } .foot { grid-template-columns: minmax(0, 1fr) 328px; } }
+    @container scope (max-width: 1300px) { .full { grid-template-columns: 228px minmax(0, 1fr) 328px; } .foot { grid-template-columns: minmax(0, 1fr) 328px; } .foot.flight { grid-template-columns: minmax(0, 1fr) 200px 328px; } }
     :host([layout="mid"]) .full { grid-template: 48px 46px minmax(0, 1fr) auto 32px / 200px minmax(0, 1fr); grid-template-areas: "top top" "clock scrub" "main main" "insp insp" "foot foot"; }
-    :host([layout="mid"]) .foot, :host([layout="phone"]) .foot { grid-template-columns: minmax(0, 1fr); padding: 0 var(--s2); }
+    :host([layout="mid"]) .foot, :host([layout="phone"]) .foot, :host([layout="mid"]) .foot.flight, :host([layout="phone"]) .foot.flight { grid-template-columns: minmax(0, 1fr); padding: 0 var(--s2); }
     :host([layout="mid"]) .insp { border-left: 0; border-top: 1px solid var(--rule-strong); max-height: 44cqh; }
     :host([layout="mid"]) .plan, :host([layout="phone"]) .plan { position: absolute; z-index: 4; top: 48px; left: 0; bottom: 0; width: min(420px, 100%); border-right: 1px solid var(--rule-strong); }
     :host([layout="phone"]) .full { grid-template: 44px 46px minmax(0, 1fr) auto auto 60px / minmax(0, 1fr); grid-template-areas: "top" "scrub" "main" "foot" "insp" "bar"; }
     :host([layout="phone"]) .plan { top: 44px; bottom: 60px; width: 100%; border-right: 0; }
-    :host([layout="phone"]) .main { grid-template-rows: 34px minmax(0, 1fr) auto; }
+    :host([layout="phone"]) .lanes { height: 34px; }
     :host([layout="phone"]) .insp { border-left: 0; border-top: 1px solid var(--rule-strong); max-height: 38cqh; }
     :host([layout="phone"]) .foot { border-top: 1px solid var(--rule); }
     :host([layout="phone"]) .host { top: 9px; } :host([layout="phone"]) .host.a { left: 66px; max-width: 40%; } :host([layout="phone"]) .host.b { max-width: 40%; }
@@ -775,12 +965,19 @@ export class SmtpScope extends LitElement {
     .box h2 { font-size: var(--t4); } .box .close { width: 28px; height: 28px; display: grid; place-items: center; margin-right: -8px; }
     .box dl { display: grid; grid-template-columns: 132px 1fr; gap: 4px var(--s3); align-items: center; } .box .glyphs, .box .hues { border-top: 1px solid var(--rule); padding-top: var(--s3); }
     .box pre { font: var(--t2)/17px var(--wire); white-space: pre; overflow: auto; max-height: 60vh; background: var(--panel); padding: var(--s3); border-left: 2px solid var(--rule-strong); }
-    .hues path { stroke-width: 2; fill: none; } .hues .tip { stroke: none; } .tip.out { fill: var(--out); } .tip.in { fill: var(--in); } .tip.tls { fill: var(--tls); } .tip.tcp { fill: var(--tcp); } path.out { stroke: var(--out); } path.in { stroke: var(--in); } path.tls { stroke: var(--tls); } path.tcp { stroke: var(--tcp); }
+    .hues path { stroke-width: 2; fill: none; } .hues .tip { stroke: none; } .tip.out { fill: var(--out); } .tip.in { fill: var(--in); } .tip.tls { fill: var(--tls); } .tip.tcp { fill: var(--tcp); } path.out { stroke: var(--out); } path.in { stroke: var(--in); } path.tls { stroke: var(--tls); } path.tcp { stroke: var(--tcp); } .tip.dns { fill: var(--dns); } path.dns { stroke: var(--dns); }
   `];
 }
 
-function cap(word: string): string {
-  return word[0]!.toUpperCase() + word.slice(1);
+/** How many events there are up to a time. */
+function eventsUntil(events: readonly TraceEvent[], t: number): number {
+  let lo = 0, hi = events.length;
+  while (lo < hi) {
+    const mid = (lo + hi) >> 1;
+    if (events[mid]!.t <= t) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
 }
 
 function message(e: unknown): string {

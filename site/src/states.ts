@@ -65,6 +65,7 @@ function stationOf(rows: Rows, row: Row, inside: boolean): StationId | undefined
   const e = rows.event(row);
   switch (row.kind) {
     case "connect": return "connect";
+    case "segment": return row.dir && (row.ok || (e as EventOfKind<"tcp", "segment">).data.segment?.flags.includes("SYN")) ? "connect" : undefined;
     case "handshake": return "tls";
     case "message": return "message";
     case "response": return "AUTH";
@@ -87,10 +88,12 @@ export function stateLine(rows: Rows, steps: readonly Step[], over: boolean, tab
   const visited = new Set<StationId>(), codes = new Map<StationId, string>();
   let here = -1, inside = false, waiting = false, failed: StationId | undefined;
   for (const row of rows.list) {
+    if (row.hop) continue; // two mail servers among themselves
     if (row.kind === "handshake" && row.ok) inside = again;
     const e = rows.event(row), id = stationOf(rows, row, inside);
     if (id && !ids.includes(id)) insert(ids, way, id);
-    const i = id ? ids.indexOf(id) : -1;
+    const i = id && !(id === "connect" && here > 0) ? ids.indexOf(id) : -1; // a late copy of a SYN opens nothing
+    if (i >= 0 && row.kind === "segment" && row.dir === "in") codes.set("connect", "SYN ACK");
     if (i >= 0) {
       visited.add(id!);
       here = i;

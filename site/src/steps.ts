@@ -1,9 +1,9 @@
 // What a plan will do when nothing goes wrong: the dashed rows of a ladder that
 // has not been drawn yet, and the round trips still to come.
 
-import { parseAddress, signsIn, target, type Config, type Form, type Mechanism, type Security } from "./plan.ts";
+import { ehloOf, parseAddress, securityOf, signsIn, target, type Config, type Form, type Mechanism, type Security } from "./plan.ts";
 
-/** One wait of the client, planned. */
+/** What the client says, or only waits for, and what is hoped for then. */
 export interface Step {
   /** Station of the state line: also what the client says, where it says anything. */
   verb: "connect" | "greeting" | "EHLO" | "STARTTLS" | "tls" | "AUTH" | "response" | "MAIL" | "RCPT" | "DATA" | "message" | "QUIT";
@@ -11,58 +11,84 @@ export interface Step {
   text: string;
   /** The code that means success, "" where no reply answers. */
   expect: string;
+  /** The round trip that it is part of, from 1: commands of a group share one (RFC 2920). */
+  round: number;
 }
 
 /** The part of a plan that decides the steps: that of the form, or of a saved trace. */
 export interface Outline {
   host: string;
   port: number;
+  /** How the connection comes about: the proxy makes it, TCP shakes hands in the lab, or nothing does. */
+  connection: "proxy" | "tcp" | "udp";
   security: Security;
   ehlo: string;
   auth: Mechanism | undefined;
   messages: { from: string; to: string[] }[];
+  /** The commands of a mail transaction go out as a group, if the server offers that. */
+  pipelining: boolean;
 }
 
 export function outlineOf(f: Form, config: Config | undefined): Outline {
   const { host, port } = target(f, config);
   return {
-    host: host || parseAddress(f.address)?.host || "the server", port, security: f.security, ehlo: f.ehlo || "[127.0.0.1]",
+    host: host || parseAddress(f.address)?.host || "the server", port,
+    connection: f.mode === "lab" ? f.lab.transport : "proxy", security: securityOf(f), ehlo: ehloOf(f),
     auth: signsIn(f) ? f.signIn[f.mode].mechanism : undefined,
     messages: [{ from: f.from, to: f.to.filter((t) => t.trim()) }],
+    pipelining: f.pipelining,
   };
 }
 
 /** The outline of the plan in a trace's meta; undefined when there is none that can be read. */
 export function outlineIn(plan: unknown): Outline | undefined {
-  const p = plan as { target?: { host?: string; port?: number }; security?: Security; ehlo?: string;
-    auth?: { mechanism?: Mechanism }; messages?: { from?: string; to?: string[] }[] } | undefined;
+  const p = plan as { target?: { mode?: string; host?: string; port?: number }; security?: Security; ehlo?: string; lab?: { transport?: string };
+    auth?: { mechanism?: Mechanism }; messages?: { from?: string; to?: string[] }[]; options?: { pipelining?: boolean }; pace?: { step?: boolean } } | undefined;
   if (!p?.target) return undefined;
   return {
-    host: p.target.host ?? "the server", port: p.target.port ?? 0, security: p.security ?? "starttls", ehlo: p.ehlo ?? "",
+    host: p.target.host ?? "the server", port: p.target.port ?? 0,
+    connection: p.target.mode !== "lab" ? "proxy" : p.lab?.transport === "udp" ? "udp" : "tcp",
+    security: p.security ?? "starttls", ehlo: p.ehlo ?? "",
     auth: p.auth ? (p.auth.mechanism ?? "") : undefined,
     messages: (p.messages ?? []).map((m) => ({ from: m.from ?? "", to: m.to ?? [] })),
+    pipelining: !!p.options?.pipelining && !p.pace?.step, // who steps through a group sends it one by one
   };
 }
 
 export const DOTS = "••••••••";
 
 export function stepsOf(o: Outline): Step[] {
-  const ehlo: Step = { verb: "EHLO", text: `EHLO ${o.ehlo}`, expect: "250" };
-  const greeting: Step = { verb: "greeting", text: "", expect: "220" };
-  const tls: Step = { verb: "tls", text: "TLS handshake", expect: "" };
-  const steps: Step[] = [{ verb: "connect", text: `connect to ${o.host}, port ${o.port}`, expect: "" }];
-  if (o.security === "tls") steps.push(tls);
-  steps.push(greeting, ehlo);
-  if (o.security === "starttls") steps.push({ verb: "STARTTLS", text: "STARTTLS", expect: "220" }, tls, ehlo);
-  if (o.auth === "LOGIN") {
-    steps.push({ verb: "AUTH", text: "AUTH LOGIN", expect: "334" });
-    steps.push({ verb: "response", text: DOTS, expect: "334" }, { verb: "response", text: DOTS, expect: "235" });
-  } else if (o.auth !== undefined) steps.push({ verb: "AUTH", text: `AUTH ${o.auth || "PLAIN"} ${DOTS}`, expect: "235" });
-  for (const m of o.messages) {
-    steps.push({ verb: "MAIL", text: `MAIL FROM:<${m.from}>`, expect: "250" });
-    for (const to of m.to) steps.push({ verb: "RCPT", text: `RCPT TO:<${to}>`, expect: "250" });
-    steps.push({ verb: "DATA", text: "DATA", expect: "354" }, { verb: "message", text: "message text", expect: "250" });
+  const steps: Step[] = [];
+  let round = 0;
+  const wait = (verb: Step["verb"], text: string, expect = "") => steps.push({ verb, text, expect, round: ++round });
+  const join = (verb: Step["verb"], text: string, expect: string) => steps.push({ verb, text, expect, round: o.pipelining ? round : ++round });
+  const ehlo = () => wait("EHLO", `EHLO ${o.ehlo}`, "250"), tls = () => wait("tls", "TLS handshake");
+  if (o.connection === "proxy") wait("connect", `connect to ${o.host}, port ${o.port}`);
+  if (o.connection === "tcp") wait("connect", "SYN, SYN ACK");
+  if (o.security === "tls") tls();
+  wait("greeting", "", "220");
+  ehlo();
+  if (o.security === "starttls") {
+    wait("STARTTLS", "STARTTLS", "220");
+    tls();
+    ehlo();
   }
-  steps.push({ verb: "QUIT", text: "QUIT", expect: "221" });
+  if (o.auth === "LOGIN") {
+    wait("AUTH", "AUTH LOGIN", "334");
+    wait("response", DOTS, "334");
+    wait("response", DOTS, "235");
+  } else if (o.auth !== undefined) wait("AUTH", `AUTH ${o.auth || "PLAIN"} ${DOTS}`, "235");
+  for (const m of o.messages) {
+    wait("MAIL", `MAIL FROM:<${m.from}>`, "250");
+    for (const to of m.to) join("RCPT", `RCPT TO:<${to}>`, "250");
+    join("DATA", "DATA", "354");
+    wait("message", "message text", "250");
+  }
+  wait("QUIT", "QUIT", "221");
   return steps;
+}
+
+/** How often the plan waits for the server. */
+export function roundTrips(steps: readonly Step[]): number {
+  return steps.at(-1)?.round ?? 0;
 }

@@ -1,7 +1,7 @@
 // The axis of the scrubber: time as pixels. The time in which the user paused
-// is cut out, and the cut is drawn.
+// is cut out, and in a lab what is idle for long; the cut is drawn.
 
-import type { Rows } from "./rows.ts";
+import type { PacketEvent, Rows } from "./rows.ts";
 
 export interface Piece {
   t0: number;
@@ -22,13 +22,19 @@ export interface Axis {
 const CUT = 14; // width of a cut
 const SHORT = 50e6; // a pause shorter than this is no cut
 
+/** An idle time is cut that is longer than this share of all that remains. */
+const IDLE = 0.5;
+
 export function axis(rows: Rows, end: number, left: number, right: number): Axis {
-  const pauses = rows.list.filter((r) => r.kind === "pause" && (r.until ?? end) - r.t > SHORT);
+  const pauses = rows.trace?.meta.mode === "lab" ? idle(rows, end) : rows.list.flatMap((r): [number, number][] => {
+    const until = r.until ?? end;
+    return r.kind === "pause" && until - r.t > SHORT ? [[r.t, until]] : [];
+  });
   const spans: [number, number][] = [];
   let from = 0;
-  for (const p of pauses) {
-    spans.push([from, p.t]);
-    from = p.until ?? end;
+  for (const [t0, t1] of pauses) {
+    spans.push([from, t0]);
+    from = t1;
   }
   if (from < end || spans.length === 0) spans.push([from, Math.max(end, from + 1)]);
   const cuts = spans.length - 1, total = spans.reduce((n, [a, b]) => n + b - a, 0) || 1, scale = Math.max(0, right - left - cuts * CUT) / total;
@@ -51,6 +57,27 @@ export function axis(rows: Rows, end: number, left: number, right: number): Axis
     return end;
   };
   return { pieces, cuts: pieces.slice(1).map((p) => p.x0 - CUT / 2), x: toX, t: toT, ticks: ticks(pieces, scale) };
+}
+
+/** The times in which nothing is under way, if they are long in comparison with the others. */
+function idle(rows: Rows, end: number): [number, number][] {
+  const gaps: [number, number][] = [], busy: [number, number][] = rows.list.map((r) => [r.t, r.t]);
+  for (const n of rows.packets) {
+    const e = rows.trace!.events[n] as PacketEvent;
+    busy.push([e.t, e.data.arrives]);
+  }
+  let at = 0;
+  for (const [t0, t1] of busy.sort((a, b) => a[0] - b[0])) {
+    if (t0 > at) gaps.push([at, t0]);
+    at = Math.max(at, t1);
+  }
+  let rest = end;
+  const long = gaps.sort((a, b) => b[1] - b[0] - a[1] + a[0]).filter(([t0, t1]) => {
+    const is = t1 - t0 > (rest - t1 + t0) * IDLE;
+    if (is) rest -= t1 - t0;
+    return is;
+  });
+  return long.sort((a, b) => a[0] - b[0]);
 }
 
 /** Round times, at least so many pixels apart. */

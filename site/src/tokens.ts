@@ -18,6 +18,7 @@ const LIGHT = `
   --in: #964800;          /*  6.4  5.9  5.7  SMTP, the server speaks */
   --tls: #78175a;         /* 10.0  9.2  8.9 */
   --tcp: #2a7368;         /*  5.5  5.1  4.9 */
+  --dns: #433f12;         /* 10.5  9.7  9.4  DNS datagrams */
   --bad: #b3001b;         /*  7.0  6.5  6.3  always with a cross or the word */
   color-scheme: light;`;
 
@@ -35,6 +36,7 @@ const DARK = `
   --in: #f79a52;          /*  8.7  8.2  6.3 */
   --tls: #e3a4d1;         /*  9.4  8.8  6.8 */
   --tcp: #42a498;         /*  6.3  5.9  4.6 */
+  --dns: #c9cb9a;         /* 11.2 10.5  8.1 */
   --bad: #ff8f8f;         /*  8.6  8.1  6.2 */
   color-scheme: dark;`;
 

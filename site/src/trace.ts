@@ -4,10 +4,11 @@
 export const VERSION = 1;
 
 export type Mode = "lab" | "practice" | "live";
-export type Layer = "tunnel" | "tls" | "smtp" | "app";
+export type Layer = "tunnel" | "dns" | "ip" | "udp" | "tcp" | "tls" | "smtp" | "mail" | "app";
 export type Direction = "out" | "in";
 export type Source = "observed" | "measured" | "captured" | "simulated" | "derived";
-export type StreamName = "wire.out" | "wire.in" | "text.out" | "text.in";
+/** With a number: the text of a connection between two mail servers. */
+export type StreamName = "wire.out" | "wire.in" | "text.out" | "text.in" | `text.${Direction}.${number}` | "packets" | "mail";
 export type Outcome = "accepted" | "partial" | "rejected" | "failed" | "unknown";
 
 /** Half open, relative to the start of its event's range. */
@@ -32,6 +33,8 @@ interface EventBase {
   n: number;
   t: number;
   dir?: Direction;
+  /** Connection of layer smtp that it belongs to: absent for the page's own. */
+  hop?: number;
   from?: string;
   to?: string;
   src: Source;
@@ -50,6 +53,67 @@ export interface TunnelData {
   resolve?: number;
   connect?: number;
   direct?: boolean;
+}
+
+export type Fate = "delivered" | "lost" | "reordered" | "corrupted" | "duplicated";
+
+export interface PacketData {
+  arrives: number;
+  fate: Fate;
+  held?: number;
+  of?: number;
+  flip?: { offset: number; mask: number };
+  segment?: SegmentData;
+  carries?: Range;
+}
+
+export interface SegmentData {
+  flow: number;
+  flags: string;
+  seq: number;
+  ack?: number;
+  window: number;
+  len: number;
+  options?: string;
+  inFlight: number;
+  again?: number;
+}
+
+export interface AnalysisData {
+  packet: number;
+  host: string;
+  marks: string[];
+  duplicateACK?: number;
+}
+
+export interface StateData {
+  host: string;
+  flow: number;
+  packet: number;
+  name: string;
+  cwnd: number;
+  ssthresh?: number;
+  congestion: string;
+  rto: number;
+  srtt?: number;
+  rttvar?: number;
+  inner?: {
+    outstanding: number; inFlight: number; sendWindow: number; receiveWindow: number; sendBuffered: number; unread: number; mss: number;
+  };
+}
+
+export interface MailData {
+  host: string;
+  queueID: string;
+  from: string;
+  to: string[];
+  size?: number;
+  attempt?: number;
+  next?: string;
+  hop?: number;
+  reason?: string;
+  retry?: number;
+  mailbox?: string;
 }
 
 export interface RecordData {
@@ -133,6 +197,11 @@ export interface ErrorInfo {
 
 interface Kinds {
   tunnel: { resolving: TunnelData; addresses: TunnelData; dialing: TunnelData; opened: TunnelData };
+  dns: { query: PacketData; answer: PacketData };
+  ip: { packet: PacketData };
+  udp: { datagram: PacketData };
+  tcp: { segment: PacketData; analysis: AnalysisData; state: StateData };
+  mail: { queued: MailData; attempt: MailData; deferred: MailData; relayed: MailData; bounced: MailData; delivered: MailData };
   tls: { start: undefined; record: RecordData; handshake: HandshakeData; alert: HandshakeData };
   smtp: {
     command: CommandData; response: CommandData; message: MessageData;
@@ -146,7 +215,7 @@ type EventOf<L extends Layer> = {
     & (Kinds[L][K] extends undefined ? { data?: undefined } : { data: Kinds[L][K] });
 }[keyof Kinds[L]];
 
-export type TraceEvent = EventOf<"tunnel"> | EventOf<"tls"> | EventOf<"smtp"> | EventOf<"app">;
+export type TraceEvent = { [L in Layer]: EventOf<L> }[Layer];
 
 /** The events of one kind of one layer. */
 export type EventOfKind<L extends Layer, K extends string> = Extract<TraceEvent, { layer: L; kind: K }>;
@@ -157,7 +226,7 @@ export interface Meta {
   started: string;
   plan?: unknown;
   seed?: number;
-  hosts: { id: string; name: string }[];
+  hosts: { id: string; name: string; address?: string }[];
 }
 
 export interface ResultReply {
@@ -270,18 +339,22 @@ export class Stream {
     for (const p of this.pieces(off, len)) if ("bytes" in p) p.bytes.fill(0x2a);
   }
 
+  /** Puts bytes at off, wherever bytes were kept. */
+  overwrite(off: number, bytes: Uint8Array): void {
+    for (const p of this.pieces(off, bytes.length)) if ("bytes" in p) p.bytes.set(bytes.subarray(p.off - off, p.off - off + p.bytes.length));
+  }
+
   toJSON(): SavedStream {
-    const parts: { off: number; bytes: Uint8Array }[] = [];
-    for (const p of this.pieces(0, this.#len)) {
-      const last = parts.at(-1);
-      if (!("bytes" in p)) continue;
-      if (last && last.off + last.bytes.length === p.off) last.bytes = concat(last.bytes, p.bytes);
-      else parts.push({ off: p.off, bytes: p.bytes });
+    const runs: { off: number; end: number }[] = [];
+    for (const c of this.#chunks) {
+      const last = runs.at(-1);
+      if (last?.end === c.off) last.end += c.bytes.length;
+      else runs.push({ off: c.off, end: c.off + c.bytes.length });
     }
-    const [first] = parts;
+    const parts = runs.map((r) => ({ off: r.off, bytes: toBase64(this.bytes(r.off, r.end - r.off)) }));
     if (this.#len === 0) return "";
-    if (parts.length === 1 && first!.bytes.length === this.#len) return toBase64(first!.bytes);
-    return { len: this.#len, parts: parts.map((p) => ({ off: p.off, bytes: toBase64(p.bytes) })) };
+    if (runs.length === 1 && runs[0]!.off === 0 && runs[0]!.end === this.#len) return parts[0]!.bytes;
+    return { len: this.#len, parts };
   }
 
   #find(off: number): number {
@@ -295,46 +368,50 @@ export class Stream {
   }
 }
 
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const out = new Uint8Array(a.length + b.length);
-  out.set(a);
-  out.set(b, a.length);
-  return out;
+const STREAM = /^(?:wire\.(?:out|in)|text\.(?:out|in)(?:\.[1-9]\d{0,5})?|packets|mail)$/;
+
+export function isStreamName(name: string): name is StreamName {
+  return STREAM.test(name);
 }
 
-export const STREAMS: readonly StreamName[] = ["wire.out", "wire.in", "text.out", "text.in"];
+/** The IPv4 header: as much of a packet as is no payload for certain. */
+const IPV4_HEADER = 20;
 
 /** A trace that grows: batches of events and chunks of streams are appended to it. */
 export class TraceStore {
   readonly events: TraceEvent[] = [];
-  readonly streams: Record<StreamName, Stream>;
+  readonly streams = new Map<StreamName, Stream>();
   result: Result | undefined;
 
-  constructor(readonly meta: Meta, streams?: Record<StreamName, Stream>) {
-    this.streams = streams ?? { "wire.out": new Stream(), "wire.in": new Stream(), "text.out": new Stream(), "text.in": new Stream() };
+  constructor(readonly meta: Meta) {}
+
+  /** A stream; one that nothing was written to yet is empty. */
+  stream(name: StreamName): Stream {
+    let s = this.streams.get(name);
+    if (!s) this.streams.set(name, (s = new Stream()));
+    return s;
   }
 
   /** Appends in place; an event out of order means that something was lost, and is an error. */
   append(events: readonly TraceEvent[], chunks: readonly { name: string; off: number; bytes: Uint8Array }[] = []): void {
     for (const c of chunks) {
-      const s = this.streams[c.name as StreamName];
-      if (!s) throw new Error(`unknown stream ${c.name}`);
-      s.append(c.off, c.bytes);
+      if (!isStreamName(c.name)) throw new Error(`unknown stream ${c.name}`);
+      this.stream(c.name).append(c.off, c.bytes);
     }
     for (const e of events) {
       if (e.n !== this.events.length) throw new Error(`event ${e.n} arrived where ${this.events.length} was due`);
       this.events.push(e);
-      if (e.at) this.streams[e.at.stream]?.extend(e.at.off + e.at.len);
+      if (e.at) this.stream(e.at.stream).extend(e.at.off + e.at.len);
     }
   }
 
   bytes(r: Range): Uint8Array {
-    return this.streams[r.stream].bytes(r.off, r.len);
+    return this.stream(r.stream).bytes(r.off, r.len);
   }
 
-  /** The time of the last event, or of the result. */
+  /** The time of the last event, or of the result: in a lab, things happen when the session is over. */
   get elapsed(): number {
-    return this.result?.elapsed ?? this.events.at(-1)?.t ?? 0;
+    return Math.max(this.result?.elapsed ?? 0, this.events.at(-1)?.t ?? 0);
   }
 
   host(id: string): string {
@@ -343,29 +420,46 @@ export class TraceStore {
 
   /** A copy in which every secret byte reads "*". Texts are masked when they are written. */
   redact(): TraceStore {
-    const streams = Object.fromEntries(STREAMS.map((n) => [n, this.streams[n].clone()])) as Record<StreamName, Stream>;
-    const copy = new TraceStore(this.meta, streams);
+    const copy = new TraceStore(this.meta);
+    for (const [name, s] of this.streams) copy.streams.set(name, s.clone());
     copy.events.push(...this.events);
     copy.result = this.result;
+    let secrets = false;
     for (const e of this.events) {
       for (const [from, to] of (e.at && e.secret) ?? []) {
         const { stream, off } = e.at!, wire = stream === "text.out" ? "wire.out" : stream === "text.in" ? "wire.in" : undefined;
-        streams[stream].mask(off + from, to - from);
+        copy.stream(stream).mask(off + from, to - from);
         // Until TLS starts, the wire carries the same bytes at the same offsets.
-        if (wire) streams[wire].mask(off + from, Math.min(to - from, this.clear(wire) - off - from));
+        if (wire) copy.stream(wire).mask(off + from, Math.min(to - from, this.clear(wire) - off - from));
+        secrets = true;
       }
     }
+    if (secrets) copy.#maskPackets();
     return copy;
+  }
+
+  /** Makes packets carry what the streams show now; what carries something unknown loses its payload. */
+  #maskPackets(): void {
+    const packets = this.stream("packets");
+    for (const e of this.events) {
+      if (e.at?.stream !== "packets") continue;
+      const { carries } = e.data as PacketData, end = e.at.off + e.at.len;
+      if (carries) {
+        for (const p of this.stream(carries.stream).pieces(carries.off, carries.len)) {
+          if ("bytes" in p) packets.overwrite(end - carries.len + p.off - carries.off, p.bytes);
+        }
+      } else if (e.layer === "udp" || e.layer === "ip") packets.mask(e.at.off + IPV4_HEADER, e.at.len - IPV4_HEADER);
+    }
   }
 
   /** The offset in a wire stream at which TLS starts, or its length. */
   clear(wire: StreamName): number {
     for (const e of this.events) if (e.layer === "tls" && e.kind === "start" && e.at?.stream === wire) return e.at.off;
-    return this.streams[wire].length;
+    return this.stream(wire).length;
   }
 
   toJSON(): SavedTrace {
-    return { v: VERSION, meta: this.meta, streams: this.streams as never, events: this.events, ...(this.result && { result: this.result }) };
+    return { v: VERSION, meta: this.meta, streams: Object.fromEntries(this.streams) as never, events: this.events, ...(this.result && { result: this.result }) };
   }
 }
 
@@ -378,6 +472,7 @@ const PHASES: Record<string, string> = {
 export function progress(t: TraceStore): { phase: string; roundTrips: number } {
   let phase = "connect", roundTrips = 0;
   for (const e of t.events) {
+    if (e.hop) continue;
     if (e.layer === "tunnel" && e.kind === "opened") {
       phase = "greeting";
       roundTrips++;

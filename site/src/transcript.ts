@@ -3,7 +3,7 @@
 import * as format from "./format.ts";
 import type { Row, Rows } from "./rows.ts";
 import type { EventOfKind, HandshakeData, TraceStore } from "./trace.ts";
-import { decodeLine, masked, visible, wordsOf } from "./words.ts";
+import { decodeLine, mailWords, masked, visible, wordsOf } from "./words.ts";
 import { rowsOf } from "./rows.ts";
 
 export interface TranscriptLine {
@@ -19,6 +19,12 @@ export interface TranscriptLine {
 const QUOTE = 4096;
 
 export function lineOf(rows: Rows, row: Row): TranscriptLine {
+  const line = lineIn(rows, row);
+  // Between mail servers, both are named.
+  return row.hop ? { ...line, who: "", lines: line.lines.map((l, i) => (i === 0 ? `${row.from} > ${row.to}: ${l}` : l)) } : line;
+}
+
+function lineIn(rows: Rows, row: Row): TranscriptLine {
   const e = rows.event(row), base = { n: row.n, t: row.t };
   switch (row.kind) {
     case "reply": {
@@ -43,13 +49,22 @@ export function lineOf(rows: Rows, row: Row): TranscriptLine {
       const { main, par } = wordsOf(rows, row);
       return { ...base, who: row.dir === "in" ? "S" : "C", tone: "tls", lines: [`${main}, ${par}`] };
     }
+    case "dns":
+    case "segment":
+    case "datagram":
+    case "packet": {
+      const { main, note, fate } = wordsOf(rows, row);
+      return { ...base, who: "", tone: row.kind === "segment" ? "tcp" : "soft", lines: [[`${row.from} > ${row.to}: ${main}`, note, fate].filter(Boolean).join(", ")] };
+    }
+    case "mail":
+      return { ...base, who: "", tone: "soft", lines: [mailWords(rows.trace!, e as EventOfKind<"mail", "queued">)] };
     default:
       return { ...base, who: "", tone: row.kind === "error" || row.kind === "desync" ? "bad" : "soft", lines: [wordsOf(rows, row).main] };
   }
 }
 
 function quote(trace: TraceStore, e: EventOfKind<"smtp", "message">): string[] {
-  const at = e.at!, head = trace.streams[at.stream].bytes(at.off, Math.min(at.len, QUOTE));
+  const at = e.at!, head = trace.stream(at.stream).bytes(at.off, Math.min(at.len, QUOTE));
   const lines = new TextDecoder().decode(head).replace(/\r?\n$/, "").split(/\r?\n/).map(visible);
   return at.len > QUOTE ? [...lines, `[${format.bytes(at.len - QUOTE)} more]`] : lines;
 }

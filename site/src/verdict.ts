@@ -1,7 +1,9 @@
-// The verdict in words, from the result alone.
+// The verdict in words: from the result and, in the lab, from what the link did to
+// the packets and what became of the message behind the server.
 
 import * as format from "./format.ts";
-import type { Outcome, Result, TraceStore } from "./trace.ts";
+import { isPacket, rowsOf, type PacketEvent, type Rows } from "./rows.ts";
+import type { MailData, Outcome, Result, TraceEvent, TraceStore } from "./trace.ts";
 
 export interface Verdict {
   tone: "good" | "bad" | "note";
@@ -9,6 +11,8 @@ export interface Verdict {
   title: string;
   /** What happened, where, what to do next. */
   text: string;
+  /** What became of the message afterwards, "" when nothing is known of that. */
+  after: string;
   queueIDs: string[];
   /** The event that decided it. */
   event: number | undefined;
@@ -19,22 +23,80 @@ const TITLES: Record<Outcome, [string, Verdict["tone"]]> = {
   accepted: ["Accepted", "good"], partial: ["Accepted in part", "note"], rejected: ["Rejected", "bad"], failed: ["Failed", "bad"], unknown: ["Outcome unknown", "bad"],
 };
 
-export function verdict(trace: TraceStore, r: Result): Verdict {
+export function verdict(trace: TraceStore, r: Result, rows: Rows = rowsOf(trace)): Verdict {
   const queueIDs = r.messages.flatMap((m) => (m.queueID ? [m.queueID] : []));
   const recipients = r.messages.flatMap((m) => m.recipients.map((x) => ({ to: x.to, outcome: x.outcome, event: x.event })));
   const [title, tone] = r.error?.code === "cancelled" ? (["Ended", "note"] as const) : TITLES[r.outcome];
   // A failed handshake says more about itself than the error that follows from it.
   const event = r.reply?.event ?? trace.events.findLast((e) => (r.phase === "tls" ? e.kind === "alert" : e.kind === "error"))?.n
     ?? trace.events.findLast((e) => e.kind === "error")?.n;
-  return { tone, title: title === "Accepted" && r.messages.length === 0 ? "Done" : title, text: text(trace, r), queueIDs, event, recipients };
+  const mail = aftermath(trace), lost = mail.bounced > 0 && r.outcome === "accepted";
+  return {
+    tone: lost ? "note" : tone, text: text(trace, r, rows), after: mail.text, queueIDs, event, recipients,
+    title: lost ? (mail.delivered ? "Accepted, delivered in part" : "Accepted, not delivered") : title === "Accepted" && r.messages.length === 0 ? "Done" : title,
+  };
 }
 
-function text(trace: TraceStore, r: Result): string {
+function text(trace: TraceStore, r: Result, rows: Rows): string {
   const taken = r.messages.flatMap((m) => m.recipients).filter((x) => x.outcome === "accepted").length, server = trace.host("server");
-  if (r.outcome === "accepted" && r.messages.length === 0) return `${server} answered and the session ended in order. No message was to be sent.`;
+  const lab = trace.meta.mode === "lab", price = lab ? cost(trace, r, rows) : "";
+  const spent = `${lab ? `, after ${format.count(r.roundTrips, "round trip")}, ${format.duration(r.elapsed)}` : ""}${price && `; ${price}`}.`;
+  if (r.outcome === "accepted" && r.messages.length === 0) return `${server} answered and the session ended in order${spent} No message was to be sent.`;
   const id = r.messages.find((m) => m.queueID)?.queueID;
-  const accepted = `${server} took the message for ${format.count(taken, "recipient")}${id ? `, queued as ${id}` : ""}.`;
+  const accepted = `${server} took the message for ${format.count(taken, "recipient")}${id ? `, queued as ${id}` : ""}${spent}`;
   if (r.outcome === "accepted") return accepted;
   const error = r.error?.message ?? "";
-  return r.outcome === "partial" ? `${accepted} ${error}` : error;
+  if (r.outcome === "partial") return `${accepted} ${error}`;
+  const silent = lab && r.phase === "connect" && r.error?.code === "timeout" ? unanswered(trace) : price && `${price[0]!.toUpperCase()}${price.slice(1)}.`;
+  return [silent, error].filter(Boolean).join(" ");
+}
+
+/** The packets between the page and its server. */
+function own(trace: TraceStore): PacketEvent[] {
+  return trace.events.filter((e): e is PacketEvent => isPacket(e) && !!e.dir && e.layer !== "dns");
+}
+
+/** "one segment was lost and cost 200 ms": what did not get through, and how long TCP's timers waited because of it. */
+function cost(trace: TraceStore, r: Result, rows: Rows): string {
+  const failed = own(trace).filter((e) => e.t <= r.elapsed && (e.data.fate === "lost" || e.data.fate === "corrupted"));
+  if (failed.length === 0) return "";
+  const what = failed.some((e) => e.layer === "tcp") ? "segment" : "datagram";
+  const how = ["lost", "corrupted"].filter((fate) => failed.some((e) => e.data.fate === fate)).map((fate) => (fate === "lost" ? "lost" : "damaged")).join(" or ");
+  const spent = silence(rows, r.elapsed), said = failed.length === 1 ? `one ${what} was ${how}` : `${format.count(failed.length, what)} were ${how}`;
+  return spent > 0 ? `${said} and cost ${format.duration(spent)}` : said;
+}
+
+/** Time in which the page or its server waited for a timer of TCP; waits at the same time count once. */
+function silence(rows: Rows, until: number): number {
+  let end = 0, sum = 0;
+  for (const row of rows.list) {
+    const wait = row.dir && row.t <= until ? rows.waitOf(row) : undefined;
+    if (!wait) continue;
+    sum += Math.max(0, wait.to - Math.max(wait.from, end));
+    end = Math.max(end, wait.to);
+  }
+  return sum;
+}
+
+/** Why a connection never came about. */
+function unanswered(trace: TraceStore): string {
+  const packets = own(trace), syns = packets.filter((e) => e.dir === "out" && e.data.segment?.flags === "SYN"), lost = packets.filter((e) => e.data.fate === "lost").length;
+  if (syns.length === 0) return "";
+  const tried = syns.length === 1 ? "TCP sent one SYN" : `TCP sent its SYN ${syns.length} times in ${format.duration(syns.at(-1)!.t - syns[0]!.t)}, waiting longer after each (RFC 6298, 5.5)`;
+  const fate = lost === packets.length ? "every packet was lost on the link" : lost ? `${lost} of ${format.count(packets.length, "packet")} were lost on the link` : "no answer came";
+  return `${tried}: ${fate}.`;
+}
+
+/** What became of the messages of the session behind the server that took them; bounces are mail of their own. */
+function aftermath(trace: TraceStore): { text: string; delivered: number; bounced: number } {
+  const mail = trace.events.filter((e): e is TraceEvent & { data: MailData } => e.layer === "mail" && e.data.from !== "");
+  const of = (kind: string) => mail.filter((e) => e.kind === kind), delivered = of("delivered"), bounced = of("bounced");
+  const over = delivered.length + bounced.reduce((n, e) => n + e.data.to.length, 0), expected = new Set(mail.filter((e) => e.data.host === "server").flatMap((e) => e.data.to)).size;
+  const off = of("deferred"), says: string[] = [];
+  const names = (events: typeof mail) => format.list([...new Set(events.flatMap((e) => e.data.mailbox ?? e.data.to))]);
+  if (off.length) says.push(`${trace.host(off[0]!.data.host)} put it off ${off.length === 1 ? "once" : `${off.length} times`}: ${off[0]!.data.reason ?? ""}.`);
+  if (delivered.length) says.push(`It reached the mailbox${delivered.length > 1 ? "es" : ""} of ${names(delivered)} at ${format.duration(delivered.at(-1)!.t)}.`);
+  if (bounced.length) says.push(`${trace.host(bounced[0]!.data.host)} gave it up for ${names(bounced)}: ${bounced[0]!.data.reason ?? ""}. A bounce tells ${bounced[0]!.data.from}.`);
+  if (mail.length && over < expected) says.push("It is still on its way.");
+  return { text: says.join(" "), delivered: delivered.length, bounced: bounced.length };
 }

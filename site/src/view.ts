@@ -6,6 +6,13 @@ import type { Rows } from "./rows.ts";
 import type { Step } from "./steps.ts";
 import type { TraceStore } from "./trace.ts";
 
+/** What the main part of the page shows. */
+export type Pane = "ladder" | "transcript" | "chart" | "mail";
+/** Whether time is a scale of the ladder. */
+export type Scale = "rows" | "time";
+/** Which packets have rows: those that a reader looks for, or every one. */
+export type Packets = "few" | "all";
+
 export interface View {
   trace: TraceStore | undefined;
   /** The rows up to the cursor. */
@@ -26,12 +33,20 @@ export interface View {
   server: string;
   /** Why the engine crashed. */
   crash: string;
+  /** The session is, or will be, in the lab. */
+  lab: boolean;
+  scale: Scale;
+  packets: Packets;
+  /** The playhead, in nanoseconds: between two events while it plays. */
+  time: number;
+  playing: boolean;
+  /** Lab time per real time, 0 for all at once. */
+  speed: number;
 }
 
-/** The time that the views show: that of the last event before the cursor, or of the end. */
+/** The time that the views show. */
 export function now(v: View): number {
-  if (!v.trace) return 0;
-  return v.upto >= v.total ? v.trace.elapsed : (v.trace.events[v.upto - 1]?.t ?? 0);
+  return v.time;
 }
 
 /** The trace ends at the cursor. */
@@ -39,22 +54,25 @@ export function atEnd(v: View): boolean {
   return v.upto >= v.total;
 }
 
-/** A place in the ladder: a row, or a record or certificate below it. */
+/** A place in the ladder: a row, or a record, certificate or packet below it. */
 export interface Place {
   row: number;
   record?: number;
   certificate?: number;
+  packet?: number;
 }
 
 export function keyOf(p: Place): string {
-  return p.record !== undefined ? `r${p.row}-e${p.record}` : p.certificate !== undefined ? `r${p.row}-c${p.certificate}` : `r${p.row}`;
+  return p.record !== undefined ? `r${p.row}-e${p.record}` : p.certificate !== undefined ? `r${p.row}-c${p.certificate}`
+    : p.packet !== undefined ? `r${p.row}-p${p.packet}` : `r${p.row}`;
 }
 
 export function placeOf(key: string): Place | undefined {
-  const m = /^r(\d+)(?:-([ec])(\d+))?$/.exec(key);
+  const m = /^r(\d+)(?:-([ecp])(\d+))?$/.exec(key);
   if (!m) return undefined;
   const place: Place = { row: Number(m[1]) };
   if (m[2] === "e") place.record = Number(m[3]);
   if (m[2] === "c") place.certificate = Number(m[3]);
+  if (m[2] === "p") place.packet = Number(m[3]);
   return place;
 }

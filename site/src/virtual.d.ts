@@ -16,6 +16,7 @@ declare module "virtual:book" {
 declare module "virtual:assets" {
   export const worker: string;
   export const live: string;
+  export const lab: string;
 }
 
 /** Go's wasm_exec.js: defines globalThis.Go, and globalThis.fs where there is none. */

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+
+	"smtpscope/wasm/internet/labtest"
 )
 
 // config is three hosts joined by one kind of link.
@@ -34,6 +36,18 @@ func config(link Link) Config {
 	}
 }
 
+// within runs a test in a lab.
+func within(t *testing.T, c Config, test func(*testing.T, *Lab)) {
+	t.Helper()
+	c.Settle = labtest.Settle()
+	l, err := New(c)
+	require.NoError(t, err)
+	labtest.Bubble(t, func(t *testing.T) {
+		defer l.Close()
+		test(t, l)
+	})
+}
+
 // play runs a program of the lab to its end.
 func play(t *testing.T, l *Lab, program func()) {
 	t.Helper()
@@ -48,16 +62,13 @@ func play(t *testing.T, l *Lab, program func()) {
 // rest lets happen what is still to happen.
 func rest(l *Lab) { l.Run(func() bool { return false }) }
 
-// dawdle is what a program does before every call. It takes real time at random
+// lazy is a connection whose program dawdles: before every call it takes real time
 // while there is load, and never any of the lab's.
-var dawdle = func() {}
-
-// lazy is a connection whose program dawdles.
 type lazy struct{ net.Conn }
 
-func (c lazy) Read(p []byte) (int, error)  { dawdle(); return c.Conn.Read(p) }
-func (c lazy) Write(p []byte) (int, error) { dawdle(); return c.Conn.Write(p) }
-func (c lazy) Close() error                { dawdle(); return c.Conn.Close() }
+func (c lazy) Read(p []byte) (int, error)  { labtest.Dawdle(); return c.Conn.Read(p) }
+func (c lazy) Write(p []byte) (int, error) { labtest.Dawdle(); return c.Conn.Write(p) }
+func (c lazy) Close() error                { labtest.Dawdle(); return c.Conn.Close() }
 
 // echo greets and answers every line with itself.
 func echo(l net.Listener) {
@@ -350,7 +361,7 @@ func TestSameSeedSamePackets(t *testing.T) {
 		require.NotZero(t, first.fates()[f], f)
 	}
 	assert.Equal(t, golden, first.digest())
-	underLoad(func() {
+	labtest.UnderLoad(func() {
 		for i := range 10 {
 			drive := atOnce
 			if i%2 == 1 {

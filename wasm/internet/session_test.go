@@ -25,6 +25,7 @@ import (
 	"smtpscope/protocol/session"
 	"smtpscope/protocol/trace"
 	"smtpscope/protocol/tunnel"
+	"smtpscope/wasm/internet/labtest"
 )
 
 // server is go-smtp with a mailbox.
@@ -161,7 +162,7 @@ func TestSessionIsRepeatable(t *testing.T) {
 		return rec.digest() + string(b)
 	}
 	first := once(7)
-	underLoad(func() {
+	labtest.UnderLoad(func() {
 		for range 3 {
 			require.Equal(t, first, once(7))
 		}

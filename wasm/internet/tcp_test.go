@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+
+	"smtpscope/wasm/internet/labtest"
 )
 
 // A dialogue of n round trips takes n times the round-trip time.
@@ -337,7 +339,7 @@ func TestPausedLabStandsStill(t *testing.T) {
 		steps := 0
 		for len(heard) == 0 {
 			before := l.Elapsed()
-			time.Sleep(overnight)
+			time.Sleep(labtest.Overnight)
 			require.Equal(t, before, l.Elapsed())
 			at, ok := l.Next()
 			if steps++; steps > 1 {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"smtpscope/wasm/internet/labtest"
 )
 
 var long = flag.Bool("long", false, "run the long tests with 100 seeds")
@@ -59,7 +61,7 @@ func randomBytes(seed uint64, n int) []byte {
 
 // What the checksums, sequence numbers and retransmissions of TCP are for.
 func TestEveryByteArrives(t *testing.T) {
-	seeds := someSeeds
+	seeds := labtest.Times(10)
 	if *long {
 		seeds = 100
 	}

@@ -8,7 +8,7 @@ export interface Saved {
   v: number;
   meta: { tool: string; mode: string; plan?: unknown };
   streams: Record<string, string | { len: number; parts: { off: number; bytes: string }[] }>;
-  events: { n: number; t: number; layer: string; kind: string; src: string; text?: string; data?: Record<string, unknown> }[];
+  events: { n: number; t: number; layer: string; kind: string; src: string; hop?: number; from?: string; to?: string; text?: string; data?: Record<string, unknown> }[];
   result: {
     outcome: string; phase: string; permanent: boolean; roundTrips: number; elapsed: number;
     reply?: { code: number; lines: string[] };
@@ -19,9 +19,10 @@ export interface Saved {
 
 type Element = HTMLElement & {
   state: string;
+  speed: number;
   plan: unknown;
   run(): Promise<unknown>;
-  export(format: string): Promise<Blob>;
+  export(format: string, options?: { secrets?: boolean; host?: string }): Promise<Blob>;
 };
 
 /** The text of an element that draws itself in a shadow root. */
@@ -41,10 +42,24 @@ export class Scope {
   }
 
   /** Chooses where the session goes, as in the top bar. */
-  async target(mode: "Practice" | "Live", security: "None" | "STARTTLS" | "Implicit TLS", address?: string): Promise<void> {
+  async target(mode: "Lab" | "Practice" | "Live", security: "None" | "STARTTLS" | "Implicit TLS", address?: string): Promise<void> {
     await this.page.getByRole("radio", { name: mode, exact: true }).check({ force: true });
     await this.page.getByRole("radio", { name: security, exact: true }).check({ force: true });
     if (address) await this.page.getByLabel("host and port").fill(address);
+  }
+
+  /** How fast experiments go by; 0 for all at once. */
+  async speed(speed: number): Promise<void> {
+    await this.element.evaluate((e, s) => void ((e as Element).speed = s), speed);
+  }
+
+  /** The packets as a capture file. */
+  async packets(host: string, secrets = false): Promise<Buffer> {
+    const text = await this.element.evaluate(async (e, o) => {
+      const bytes = new Uint8Array(await (await (e as Element).export("pcapng", o)).arrayBuffer());
+      return Array.from(bytes, (b) => String.fromCharCode(b)).join("");
+    }, { host, secrets });
+    return Buffer.from(text, "latin1");
   }
 
   async state(): Promise<string> {

@@ -36,7 +36,7 @@ const PENDING = { type: "pending", pending: JSON.stringify({ kind: "command", ve
 /** What a worker says of a session, up to its result. */
 function plays(w: FakeWorker, t: TraceStore, events = t.events): void {
   w.says({ type: "start", meta: JSON.stringify(t.meta) });
-  const streams = Object.entries(t.streams).map(([name, s]) => ({ name, off: 0, bytes: s.bytes(0, s.length) }));
+  const streams = [...t.streams].map(([name, s]) => ({ name, off: 0, bytes: s.bytes(0, s.length) }));
   w.says({ type: "batch", events: JSON.stringify(events), streams });
 }
 

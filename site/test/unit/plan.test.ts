@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { dateTime, defaultForm, defaultMessage, EDIT_LIMIT, formOf, keepable, messageSize, parseAddress, planOf, problems, withMessage, type Config } from "../../src/plan.ts";
-import { outlineOf, stepsOf } from "../../src/steps.ts";
+import { keepForm, keptForm } from "../../src/keep.ts";
+import { BANDWIDTHS, CHANCES, chanceWords, DELAYS, durationWords, including, milliseconds, nearest } from "../../src/knobs.ts";
+import { completed, dateTime, defaultForm, defaultMessage, EDIT_LIMIT, formOf, keepable, messageSize, parseAddress, planOf, problems, routeOf, securityOf, signsIn, target, withMessage, withRoute, type Config, type Form, type Plan } from "../../src/plan.ts";
+import { clock } from "../../src/scope-clock.ts";
+import { outlineIn, outlineOf, roundTrips, stepsOf } from "../../src/steps.ts";
 import { rowsOf } from "../../src/rows.ts";
 import { accepted } from "../fixtures/traces.ts";
 
@@ -11,8 +14,20 @@ const CONFIG: Config = {
   live: { public: false, allow: ["mx.example.net:25"] },
 };
 
-test("the form as it is found makes a plan that practises", () => {
-  const p = planOf(defaultForm(), CONFIG, false);
+const practising = (): Form => ({ ...defaultForm(), mode: "practice" });
+
+test("the form as it is found makes a plan for the lab, and needs no proxy", () => {
+  const p = planOf(defaultForm(), undefined, false);
+  assert.deepEqual(p.target, { mode: "lab", host: "example.net", port: 25 });
+  assert.equal(p.auth, undefined);
+  assert.equal(p.security, "starttls");
+  assert.equal(p.link?.delay, "40ms");
+  assert.equal(p.seed, 1);
+  assert.deepEqual(problems(defaultForm(), undefined), {});
+});
+
+test("a form that practises", () => {
+  const p = planOf(practising(), CONFIG, false);
   assert.deepEqual(p.target, { mode: "practice", host: "mail.practice.test", port: 587 });
   assert.deepEqual(p.auth, { mechanism: "PLAIN", username: "ada", password: "engine" });
   assert.deepEqual(p.tls.ca, [CONFIG.practice!.ca]);
@@ -35,7 +50,47 @@ test("nothing of the practice account goes to a live host", () => {
 });
 
 test("without TLS the practice account is not used", () => {
-  assert.equal(planOf({ ...defaultForm(), security: "none" }, CONFIG, false).auth, undefined);
+  assert.equal(planOf({ ...practising(), security: "none" }, CONFIG, false).auth, undefined);
+});
+
+test("route and envelope choose the lab's server, security its port", () => {
+  const f: Form = { ...defaultForm(), from: "ada@Example.ORG", to: ["nobody", "grace@[192.0.2.1]", " grace@Example.NET "] };
+  const over = (route: "direct" | "submission" | "chain", security: Form["security"] = "starttls"): Form => ({ ...f, ...withRoute(f, route), security });
+  const cases: [Form, string, string][] = [
+    [over("direct"), "mx.example.net:25", "example.net:25"], [over("direct", "none"), "mx.example.net:25", "example.net:25"],
+    [over("direct", "tls"), "mx.example.net:465", "example.net:465"],
+    [over("submission"), "mail.example.org:587", "mail.example.org:587"], [over("submission", "none"), "mail.example.org:25", "mail.example.org:25"],
+    [over("chain", "tls"), "mail.example.org:465", "mail.example.org:465"],
+    [{ ...over("chain"), from: "" }, "mail.example.org:587", "mail.example.org:587"], [{ ...f, to: ["x"] }, "mx.example.net:25", "example.net:25"],
+  ];
+  for (const [form, shown, asked] of cases) {
+    const t = target(form, undefined), p = planOf(form, undefined, false).target;
+    assert.deepEqual([`${t.host}:${t.port}`, `${p.host}:${p.port}`], [shown, asked]);
+  }
+});
+
+test("the lab's submission server is signed in to, its MX is not", () => {
+  const f = defaultForm();
+  assert.equal(planOf(f, undefined, false).auth, undefined);
+  const submission = { ...f, ...withRoute(f, "submission") };
+  assert.deepEqual(planOf(submission, undefined, false).auth, { mechanism: "PLAIN", username: "ada", password: "enchantress" });
+  assert.equal(planOf({ ...submission, ...withRoute(submission, "direct") }, undefined, false).auth, undefined);
+});
+
+test("over datagrams there is neither TLS nor sign-in nor another route, and the choices are kept", () => {
+  const f = { ...defaultForm(), ...withRoute(defaultForm(), "chain") }, udp: Form = { ...f, lab: { ...f.lab, transport: "udp" } };
+  const p = planOf(udp, undefined, false);
+  assert.deepEqual([p.security, p.lab?.route, p.auth, p.target.port], ["none", "direct", undefined, 25]);
+  assert.deepEqual([securityOf(udp), routeOf(udp), signsIn(udp)], ["none", "direct", false]);
+  assert.deepEqual(planOf({ ...udp, lab: { ...udp.lab, transport: "tcp" } }, undefined, false), planOf(f, undefined, false));
+  assert.equal(planOf({ ...udp, mode: "live", address: "mx.example.net" }, undefined, false).security, "starttls");
+});
+
+test("only the lab is told of links, servers and seeds", () => {
+  for (const mode of ["practice", "live"] as const) {
+    const p = planOf({ ...defaultForm(), mode, pipelining: true }, CONFIG, false);
+    assert.deepEqual([p.link, p.lab, p.seed, p.options], [undefined, undefined, undefined, { pipelining: true }]);
+  }
 });
 
 test("addresses", () => {
@@ -48,11 +103,13 @@ test("addresses", () => {
 });
 
 test("what keeps a form from being run is named", () => {
-  assert.deepEqual(problems(defaultForm(), CONFIG), {});
+  assert.deepEqual(problems(practising(), CONFIG), {});
+  for (const seed of ["", "x", "1.5", "-1", "1234567890123456"]) assert.ok(problems({ ...defaultForm(), seed }, CONFIG).seed, seed);
+  assert.deepEqual(problems({ ...practising(), seed: "x" }, CONFIG), {});
   assert.ok(problems({ ...defaultForm(), mode: "live" }, CONFIG).address);
   assert.ok(problems({ ...defaultForm(), mode: "live", address: "a b" }, CONFIG).address);
   assert.ok(problems({ ...defaultForm(), to: [" "] }, CONFIG).to);
-  assert.ok(problems(defaultForm(), { ...CONFIG, practice: null }).mode);
+  assert.ok(problems(practising(), { ...CONFIG, practice: null }).mode);
 });
 
 test("message sizes are counted as RFC 1870 does", () => {
@@ -68,10 +125,52 @@ test("a long text is not put into the box", () => {
 
 test("what is kept in the browser has no password", () => {
   const f = defaultForm();
-  f.signIn.live.password = f.signIn.practice.password = "hunter2";
+  f.signIn.live.password = f.signIn.practice.password = f.signIn.lab.password = "hunter2";
   f.file = { name: "big.eml", size: 1, text: "long" };
   const text = JSON.stringify(keepable(f));
   assert.doesNotMatch(text, /hunter2|long"/);
+});
+
+test("what an earlier version kept in the browser still loads, and what this one keeps too", (t) => {
+  const storage = new Map<string, string>();
+  Object.defineProperty(globalThis, "localStorage", { configurable: true, value: { getItem: (k: string) => storage.get(k) ?? null, setItem: (k: string, v: string) => void storage.set(k, v) } });
+  t.after(() => Reflect.deleteProperty(globalThis, "localStorage"));
+  storage.set("smtpscope.plan", JSON.stringify({ mode: "live", address: "mx.example.net:25", security: "tls", from: "a@example.org", to: ["b@example.net"],
+    signIn: { practice: { on: false, mechanism: "LOGIN", username: "", password: "" }, live: { on: true, mechanism: "", username: "u", password: "" } },
+    ehlo: "[127.0.0.1]", serverName: "", ca: "", insecure: false }));
+  const fresh = defaultForm(), old = keptForm(fresh);
+  assert.deepEqual([old.mode, old.address, old.signIn.live.username, old.signIn.practice.on], ["live", "mx.example.net:25", "u", false]);
+  assert.deepEqual([old.lab, old.link, old.seed, old.pipelining, old.signIn.lab, old.message], [fresh.lab, fresh.link, fresh.seed, false, fresh.signIn.lab, fresh.message]);
+
+  const f: Form = { ...fresh, ...withRoute(fresh, "chain"), link: { ...fresh.link, loss: 0.08 }, seed: "42", pipelining: true };
+  f.lab = { ...f.lab, server: { ...f.lab.server, unknown: ["x@example.net"], greylist: "10m" } };
+  keepForm(f, fresh.message);
+  assert.deepEqual(keptForm(defaultForm(new Date(0), "y")), { ...f, message: defaultForm(new Date(0), "y").message });
+});
+
+test("a plan of the lab goes into the form and comes out the same", () => {
+  const fresh = defaultForm(), f: Form = { ...fresh, ...withRoute(fresh, "chain"), seed: "42", pipelining: true,
+    link: { delay: "1.5s", bandwidth: "64kbit", loss: 0.08, reorder: 0.01, duplicate: 0.02, corrupt: 0.03, mtu: 576 } };
+  f.lab = { ...f.lab, relays: 4, server: { greetingDelay: "8s", greylist: "10m", down: "45m", shutdown: "RCPT", mailboxFull: true, unknown: ["x@example.net"],
+    noPipelining: true, noSTARTTLS: true, size: 200, readRate: "16kbit", receiveBuffer: 4096 } };
+  const p = planOf(f, undefined, false);
+  assert.deepEqual(p.lab, f.lab);
+  assert.deepEqual(p.link, f.link);
+  assert.deepEqual(planOf(formOf(p, defaultForm()), undefined, false), p);
+});
+
+test("what a plan of the lab leaves out is shown as the engine takes it, and run as it was given", () => {
+  const base: Form = { ...defaultForm(), seed: "7", link: { ...defaultForm().link, delay: "500ms", loss: 0.5 }, signIn: { ...defaultForm().signIn, lab: { on: true, mechanism: "LOGIN", username: "", password: "" } } };
+  const given: Partial<Plan> = { target: { mode: "lab", host: "", port: 0 } }, f = formOf(given, base);
+  assert.deepEqual([f.link.delay, f.link.loss, f.seed, f.signIn.lab.on], ["", 0, "1", false]);
+  assert.deepEqual(completed(given, planOf(f, undefined, false)), { ...given, pace: { step: false } });
+  assert.equal(formOf({ link: { loss: 0.1 } }, base).link.delay, "500ms", "a part of a plan changes that part");
+  const saved = JSON.parse(`{"target": {"mode": "lab"}, "lab": {"server": {"unknown": null}}}`) as Plan;
+  assert.deepEqual(formOf(saved, base).lab.server.unknown, [], "the null of an empty slice");
+});
+
+test("a mode that this page does not know keeps the one that it has", () => {
+  assert.equal(formOf(JSON.parse(`{"target": {"mode": "moon"}}`) as Plan, defaultForm()).mode, "lab");
 });
 
 test("a plan goes into the form and comes out the same", () => {
@@ -88,9 +187,45 @@ test("the default message is RFC 5322", () => {
 });
 
 test("planned steps are those that a session without trouble takes", () => {
-  const steps = stepsOf(outlineOf(defaultForm(), CONFIG)), rows = rowsOf(accepted());
-  assert.equal(steps.length, rows.rounds.done);
+  const steps = stepsOf(outlineOf(practising(), CONFIG)), rows = rowsOf(accepted());
+  assert.equal(roundTrips(steps), rows.rounds.done);
   const verbs = steps.map((s) => s.verb).filter((v) => v !== "connect" && v !== "greeting" && v !== "tls");
   assert.deepEqual(verbs, rows.list.filter((r) => ["command", "message"].includes(r.kind)).map((r) => (rows.event(r).data as { verb?: string }).verb ?? "message"));
-  assert.equal(stepsOf({ ...outlineOf(defaultForm(), CONFIG), security: "tls" }).map((s) => s.verb).join(" "), "connect tls greeting EHLO AUTH MAIL RCPT DATA message QUIT");
+  assert.equal(stepsOf({ ...outlineOf(practising(), CONFIG), security: "tls" }).map((s) => s.verb).join(" "), "connect tls greeting EHLO AUTH MAIL RCPT DATA message QUIT");
+});
+
+test("planned steps of the lab", () => {
+  const f = defaultForm(), words = (form: Form) => stepsOf(outlineOf(form, undefined)).slice(0, 2).map((s) => `${s.round} ${s.verb} ${s.text}`);
+  assert.deepEqual(words(f), ["1 connect SYN, SYN ACK", "2 greeting "]);
+  assert.deepEqual(words({ ...f, lab: { ...f.lab, transport: "udp" } }), ["1 greeting ", "2 EHLO EHLO [192.0.2.10]"], "nothing is set up before datagrams");
+  for (const transport of ["tcp", "udp"] as const) {
+    const form: Form = { ...f, lab: { ...f.lab, transport } };
+    assert.deepEqual(stepsOf(outlineIn(planOf(form, undefined, false))!), stepsOf(outlineOf(form, undefined)), "the same from the plan in a trace");
+  }
+});
+
+test("a group of commands is one round trip", () => {
+  const f: Form = { ...defaultForm(), security: "none", pipelining: true, to: ["a@example.net", "b@example.net"] };
+  const rounds = (form: Form) => stepsOf(outlineOf(form, undefined)).map((s) => `${s.round} ${s.verb}`).join(", ");
+  assert.equal(rounds(f), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 4 RCPT, 4 RCPT, 4 DATA, 5 message, 6 QUIT");
+  assert.equal(rounds({ ...f, pipelining: false }), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 5 RCPT, 6 RCPT, 7 DATA, 8 message, 9 QUIT");
+  assert.equal(roundTrips(stepsOf(outlineIn(planOf(f, undefined, false))!)), 6);
+  assert.equal(roundTrips(stepsOf(outlineIn(planOf(f, undefined, true))!)), 9, "who steps sends one command at a time");
+});
+
+test("knobs stand where a plan says, and say what it says", () => {
+  for (const [text, ms, words] of [["", 0, "0 ms"], ["40ms", 40, "40 ms"], ["1.5s", 1500, "1.5 s"], ["1m30s", 90_000, "1.5 min"], ["250us", 0.25, "0.25 ms"], ["10m", 600_000, "10 min"], ["soon", undefined, "soon"], ["5", undefined, "5"]] as const) {
+    assert.equal(milliseconds(text), ms, text);
+    assert.equal(durationWords(text), words);
+  }
+  assert.deepEqual([40, 35, 1500].map((ms) => DELAYS[nearest(DELAYS, ms)]), [40, 30, 500]);
+  assert.deepEqual([0, 0.08, 0.07].map((p) => CHANCES[nearest(CHANCES, p * 100)]), [0, 8, 8]);
+  assert.deepEqual([0.08, 0.005, 0.07, 1].map(chanceWords), ["8 %", "0.5 %", "7 %", "100 %"]);
+  assert.deepEqual(CHANCES.map((c) => (c / 100) * 100).map((c) => nearest(CHANCES, c)), CHANCES.map((_, i) => i), "every position of a slider is found again");
+  assert.equal(including(BANDWIDTHS, "10Mbit"), BANDWIDTHS);
+  assert.deepEqual(including(BANDWIDTHS, "3Mbit").at(-1), ["3Mbit", "3Mbit"]);
+});
+
+test("the clock never goes without a unit", () => {
+  for (const [ns, want] of [[0, "0.0 ms"], [920e6, "920.0 ms"], [99_999e6, "99999.0 ms"], [1e11, "1 min 40.0 s"], [179.97e9, "2 min 59.9 s"], [5400e9, "1 h 30 min 0 s"]] as const) assert.equal(clock(ns), want);
 });

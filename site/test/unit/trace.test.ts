@@ -55,9 +55,9 @@ for (const [name, make] of Object.entries({ accepted, partial, refused, untruste
 
 test("a saved trace with an elision reads back", () => {
   const t = accepted();
-  t.streams["wire.out"].append(1 << 20, bytes("tail"));
+  t.stream("wire.out").append(1 << 20, bytes("tail"));
   const back = decode(JSON.stringify(t));
-  assert.equal(back.streams["wire.out"].length, (1 << 20) + 4);
+  assert.equal(back.stream("wire.out").length, (1 << 20) + 4);
   assert.equal(JSON.stringify(back), JSON.stringify(t));
 });
 
@@ -96,7 +96,7 @@ test("what is no trace at all is named", () => {
 });
 
 const PASSWORD = "AGFkYQBlbmdpbmU=";
-const everything = (t: TraceStore) => JSON.stringify(t) + Object.values(t.streams).map((s) => text(s.bytes(0, s.length))).join("");
+const everything = (t: TraceStore) => JSON.stringify(t) + [...t.streams.values()].map((s) => text(s.bytes(0, s.length))).join("");
 
 test("redaction leaves no secret, and the original alone", () => {
   const t = accepted();
@@ -106,7 +106,7 @@ test("redaction leaves no secret, and the original alone", () => {
   assert.match(everything(clean), /AUTH PLAIN \*{16}\r\n/);
   assert.match(everything(t), new RegExp(PASSWORD));
   // Inside TLS the wire carries ciphertext at other offsets.
-  assert.equal(clean.streams["wire.out"].toJSON(), t.streams["wire.out"].toJSON());
+  assert.equal(clean.stream("wire.out").toJSON(), t.stream("wire.out").toJSON());
   assert.ok(decode(JSON.stringify(clean)));
 });
 
@@ -116,7 +116,7 @@ test("redaction in clear covers the wire too", () => {
   t.append([{ n: 0, t: 0, layer: "smtp", kind: "command", dir: "out", src: "observed", at: { stream: "text.out", off: 0, len: line.length }, secret: [[11, 19]], data: { verb: "AUTH" } }],
     [{ name: "text.out", off: 0, bytes: line }, { name: "wire.out", off: 0, bytes: line.slice() }]);
   const clean = t.redact();
-  for (const name of ["text.out", "wire.out"] as const) assert.equal(text(clean.streams[name].bytes(0, 21)), "AUTH PLAIN ********\r\n", name);
+  for (const name of ["text.out", "wire.out"] as const) assert.equal(text(clean.stream(name).bytes(0, 21)), "AUTH PLAIN ********\r\n", name);
 });
 
 test("progress counts as the engine does", () => {
@@ -128,4 +128,21 @@ test("progress counts as the engine does", () => {
 test("a trace that protocol/trace reads too is read and written alike", () => {
   const saved = readFileSync("protocol/trace/testdata/saved-by-the-page.json", "utf8");
   assert.deepEqual(JSON.parse(JSON.stringify(decode(saved))), JSON.parse(saved));
+});
+
+test("redaction reaches into packets", () => {
+  const t = new TraceStore({ tool: "t", mode: "lab", started: "", hosts: [] });
+  const line = bytes("AUTH PLAIN c2VjcmV0\r\n"), packet = bytes(`${"h".repeat(40)}${text(line)}`), other = bytes(`${"h".repeat(20)}c2VjcmV0`);
+  const at = (off: number, len: number) => ({ stream: "packets" as const, off, len }), data = { arrives: 0, fate: "delivered" as const };
+  t.append([
+    { n: 0, t: 0, layer: "smtp", kind: "command", dir: "out", src: "observed", at: { stream: "text.out", off: 0, len: line.length }, secret: [[11, 19]], data: { verb: "AUTH" } },
+    { n: 1, t: 0, layer: "tcp", kind: "segment", src: "simulated", at: at(0, packet.length), data: { ...data, carries: { stream: "wire.out", off: 0, len: line.length } } },
+    { n: 2, t: 0, layer: "ip", kind: "packet", src: "simulated", at: at(packet.length, other.length), data },
+  ], [
+    { name: "text.out", off: 0, bytes: line }, { name: "wire.out", off: 0, bytes: line.slice() },
+    { name: "packets", off: 0, bytes: packet }, { name: "packets", off: packet.length, bytes: other },
+  ]);
+  const clean = t.redact(), shown = text(clean.stream("packets").bytes(0, packet.length + other.length));
+  assert.equal(shown, `${"h".repeat(40)}AUTH PLAIN ********\r\n${"h".repeat(20)}********`);
+  assert.match(text(t.stream("packets").bytes(0, packet.length)), /c2VjcmV0/, "the original is left alone");
 });

@@ -42,7 +42,7 @@ type place struct {
 func places(p *session.Plan) []place {
 	theirs := p.RecipientDomains()
 	mx := place{id: hostMX, name: "mx." + theirs[0], address: "203.0.113.25", domains: theirs, quirks: p.Lab.Server}
-	all := []place{{id: trace.HostClient, name: "this page", address: "192.0.2.10"}}
+	all := []place{{id: trace.HostClient, name: "this page", address: session.LabClient}}
 	if p.Lab.Route == session.Direct {
 		mx.id = trace.HostServer
 		return append(all, mx)

@@ -49,7 +49,8 @@ func (e *Experiment) mailed(kind trace.Kind, data trace.MailData, message []byte
 
 // hop begins to record the dialogue of two mail servers.
 func (e *Experiment) hop(host, next string, conn net.Conn) (trace.Sink, int) {
-	h := &hop{rec: e.session.Recorder(), from: host, to: next, events: map[int]int{}}
+	rec := e.session.Recorder()
+	h := &hop{rec: rec, began: int64(rec.Elapsed()), from: host, to: next, events: map[int]int{}}
 	for _, p := range e.places {
 		if p.name == next {
 			h.to = p.id
@@ -82,6 +83,7 @@ func ends(conn net.Conn) [2]netip.AddrPort {
 type hop struct {
 	rec      *trace.Recorder
 	number   int
+	began    int64 // T here of 0 there
 	from, to string
 	events   map[int]int // numbers here by those there
 }
@@ -102,20 +104,27 @@ func (h *hop) Event(e trace.Event) {
 		}
 		e.At = &at
 	}
-	if e.Kind == trace.KindReply {
-		e.Data = h.answers(e.Data)
+	switch e.Kind {
+	case trace.KindReply:
+		e.Data = rewrite(e.Data, func(d *trace.ReplyData) {
+			if d.Answers != nil {
+				n := h.events[*d.Answers]
+				d.Answers = &n
+			}
+		})
+	case trace.KindMessage:
+		e.Data = rewrite(e.Data, func(d *trace.MessageData) { d.Started += h.began })
 	}
 	h.events[e.N] = h.rec.Add(e)
 }
 
-// answers rewrites which command a reply belongs to.
-func (h *hop) answers(data json.RawMessage) json.RawMessage {
-	var d trace.ReplyData
-	if err := json.Unmarshal(data, &d); err != nil || d.Answers == nil {
-		return data
+// rewrite changes the data of an event, which protocol/session wrote.
+func rewrite[T any](data json.RawMessage, change func(*T)) json.RawMessage {
+	var d T
+	if err := json.Unmarshal(data, &d); err != nil {
+		panic(err)
 	}
-	n := h.events[*d.Answers]
-	d.Answers = &n
+	change(&d)
 	return trace.Encode(d)
 }
 

@@ -36,7 +36,6 @@ type packets struct {
 	events map[int]int       // event of each packet, by its number in the lab
 	flying []internet.Packet // TCP segments under way, in the order in which they arrive
 	taken  int
-	left   int // packets that have no event
 }
 
 // flow is one TCP connection.
@@ -60,6 +59,24 @@ type end struct {
 type sentOnce struct {
 	from, to uint32
 	event    int
+}
+
+// first is the event of the segment that first carried what is at a sequence
+// number, nil for what is new.
+func (e *end) first(seq uint32) *int {
+	i, found := slices.BinarySearchFunc(e.sent, seq, func(s sentOnce, seq uint32) int {
+		switch {
+		case s.to <= seq:
+			return -1
+		case s.from > seq:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return nil
+	}
+	return &e.sent[i].event
 }
 
 func newPackets(rec *trace.Recorder, client string) *packets {
@@ -102,9 +119,11 @@ func (p *packets) sent(packet internet.Packet) {
 	}
 	special := packet.Fate != internet.Delivered || data.Segment != nil && data.Segment.Again != nil || analysis.Marks != 0 ||
 		isTCP && segment.Flags.Has(dissect.SYN|dissect.FIN|dissect.RST)
+	if isTCP && packet.Fate != internet.Lost {
+		p.fly(packet)
+	}
 	p.taken++
 	if p.taken > packetsRecorded && !special {
-		p.left++
 		return
 	}
 	at := p.rec.Packet(b)
@@ -119,13 +138,15 @@ func (p *packets) sent(packet internet.Packet) {
 			side.sent = append(side.sent, sentOnce{data.Segment.Seq, data.Segment.Seq + segment.Len(), n})
 		}
 		p.remark(side.host, n, analysis)
-		if packet.Fate != internet.Lost {
-			i, _ := slices.BinarySearchFunc(p.flying, packet, func(a, b internet.Packet) int {
-				return cmp.Or(cmp.Compare(a.Arrives, b.Arrives), cmp.Compare(a.Seq, b.Seq))
-			})
-			p.flying = slices.Insert(p.flying, i, packet)
-		}
 	}
+}
+
+// fly keeps a segment until it reaches its host.
+func (p *packets) fly(packet internet.Packet) {
+	i, _ := slices.BinarySearchFunc(p.flying, packet, func(a, b internet.Packet) int {
+		return cmp.Or(cmp.Compare(a.Arrives, b.Arrives), cmp.Compare(a.Seq, b.Seq))
+	})
+	p.flying = slices.Insert(p.flying, i, packet)
 }
 
 func (p *packets) direction(packet internet.Packet) trace.Direction {
@@ -179,13 +200,7 @@ func (p *packets) describe(e *trace.Event, data *trace.PacketData, f *flow, side
 	}
 	d.Seq, d.Ack, d.Window, d.InFlight = a.Seq, a.Ack, a.Window, a.InFlight
 	if s.Len() > 0 {
-		for _, o := range slices.Backward(side.sent) {
-			if a.Seq-o.from < o.to-o.from {
-				event := o.event
-				d.Again = &event
-				break
-			}
-		}
+		d.Again = side.first(a.Seq)
 	}
 	stream := f.streams[0]
 	if side == f.ends[1] {
@@ -262,8 +277,9 @@ func (p *packets) arrived(now time.Duration) {
 		if side == receiver {
 			receiver = f.ends[1]
 		}
-		if a, ok := receiver.view.Add(packet.Arrives, s); ok {
-			p.remark(receiver.host, p.events[packet.Seq], a)
+		a, ok := receiver.view.Add(packet.Arrives, s)
+		if event, recorded := p.events[packet.Seq]; ok && recorded {
+			p.remark(receiver.host, event, a)
 		}
 	}
 }

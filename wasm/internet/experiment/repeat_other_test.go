@@ -11,9 +11,6 @@ import (
 	"smtpscope/protocol/trace"
 )
 
-// runs are as many as it takes to believe it.
-const runs = 10
-
 // With TLS, the same is true where randomness is seeded, as it is in the page.
 func TestSameSeedSameTLS(t *testing.T) {
 	var first string

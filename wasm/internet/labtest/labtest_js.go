@@ -17,8 +17,8 @@ func Bubble(t *testing.T, f func(*testing.T)) {
 // Overnight is how long a paused lab is left alone, where time is real.
 const Overnight = 2 * time.Millisecond
 
-// Native tells whether the test runs on the machine itself, where it has more than one thread and is faster.
-const Native = false
+// Times is how often a test repeats itself: a tenth of what it could natively, and once at least.
+func Times(n int) int { return max(1, n/10) }
 
 // UnderLoad has nothing to do: there is one thread.
 func UnderLoad(f func()) { f() }

@@ -24,8 +24,8 @@ func Bubble(t *testing.T, f func(*testing.T)) {
 // Overnight is how long a paused lab is left alone.
 const Overnight = 12 * time.Hour
 
-// Native tells whether the test runs on the machine itself, where it has more than one thread and is faster.
-const Native = true
+// Times is how often a test repeats itself. WASM has less time.
+func Times(n int) int { return n }
 
 // UnderLoad runs f while other goroutines keep every processor busy and the garbage collector runs all the time. While it
 // does, Dawdle takes real time at random.

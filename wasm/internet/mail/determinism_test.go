@@ -13,6 +13,7 @@ import (
 
 	"smtpscope/protocol/trace"
 	"smtpscope/wasm/internet"
+	"smtpscope/wasm/internet/labtest"
 )
 
 // busy is a scene in which everything happens at once: two clients, three messages,
@@ -57,8 +58,8 @@ func TestSameSeedSameMail(t *testing.T) {
 		return c.run(t, client).all(t)
 	}
 	first := once(7)
-	underLoad(func() {
-		for range rounds {
+	labtest.UnderLoad(func() {
+		for range labtest.Times(5) {
 			require.Equal(t, first, once(7))
 		}
 	})
@@ -82,8 +83,8 @@ func TestBusySceneIsBusy(t *testing.T) {
 func TestTakingComesBeforeSending(t *testing.T) {
 	next := Server{Name: "r1.example", Relay: true, Next: "mx.example.net"}
 	ahead := from + "\r\n" + to + "\r\nBDAT 3 LAST\r\nx\r\n"
-	underLoad(func() {
-		for range 4 * rounds {
+	labtest.UnderLoad(func() {
+		for range labtest.Times(20) {
 			w := scene{servers: map[string]Server{"r1": next, "mx": exchange}}.run(t, func(w *world) {
 				w.talk("tcp", "r1.example:25", ehlo, strings.TrimSuffix(strings.Repeat(ahead, 5), "\r\n"), "QUIT")
 			})

@@ -26,6 +26,7 @@ import (
 	"smtpscope/protocol/trace"
 	"smtpscope/protocol/tunnel"
 	"smtpscope/wasm/internet"
+	"smtpscope/wasm/internet/labtest"
 )
 
 var start = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
@@ -65,6 +66,18 @@ var (
 func quirky(s Server, q Quirks) Server {
 	s.Quirks = q
 	return s
+}
+
+// within runs a test in a lab.
+func within(t *testing.T, c internet.Config, test func(*testing.T, *internet.Lab)) {
+	t.Helper()
+	c.Settle = labtest.Settle()
+	l, err := internet.New(c)
+	require.NoError(t, err)
+	labtest.Bubble(t, func(t *testing.T) {
+		defer l.Close()
+		test(t, l)
+	})
 }
 
 // world is a lab with mail servers, and what is known of it.
