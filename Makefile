@@ -74,8 +74,10 @@ fuzz: tools ## each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-bench: tools ## Go benchmarks
+bench: build ## Go benchmarks, and how long the built page takes in a browser
 	go test -run '^$$' -bench . -benchmem ./...
+	go run ./site/build -test
+	node --enable-source-maps site/dist-test/bench/page.bench.mjs
 
 picture: ## the picture of the README, as the last "make test-e2e" saw the page
 	cp .cache/pictures/1440x900-light.png site/pictures/session.png

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // kinds are all the pairs of layer and kind, each with the type of its data;
@@ -39,7 +40,20 @@ var kinds = map[Layer]map[Kind]func() any{
 
 func data[T any]() any { return new(T) }
 
-var streamName = regexp.MustCompile(`^(wire\.(out|in)|text\.(out|in)(\.[1-9]\d{0,5})?|packets|mail)$`)
+// isStream tells whether there can be a stream of that name.
+func isStream(name string) bool {
+	switch name {
+	case WireOut, WireIn, TextOut, TextIn, Packets, Mail:
+		return true
+	}
+	for _, text := range []string{TextOut, TextIn} {
+		if number, ok := strings.CutPrefix(name, text+"."); ok {
+			hop, err := strconv.Atoi(number)
+			return err == nil && hop > 0 && name == Hop(text, hop)
+		}
+	}
+	return false
+}
 
 // Decode reads a saved trace. It is strict: an unknown key, kind, source or
 // version, an event out of order or a range outside its stream is an error that
@@ -56,7 +70,7 @@ func Decode(b []byte) (*Trace, error) {
 		return nil, fmt.Errorf("trace: meta.mode: unknown mode %q", t.Meta.Mode)
 	}
 	for name, s := range t.Streams {
-		if !streamName.MatchString(name) || s == nil {
+		if !isStream(name) || s == nil {
 			return nil, fmt.Errorf("trace: streams: unknown or empty stream %q", name)
 		}
 	}

@@ -189,8 +189,8 @@ func (p project) bundle(made files, m modules, format api.Format, entryPoints ..
 	return entries, nil
 }
 
-// buildTests bundles each site/test/**/*.test.ts for Node into site/dist-test, at the same place below it. Packages stay
-// imports; style sheets are left out.
+// buildTests bundles each site/test/**/*.test.ts and *.bench.ts for Node into site/dist-test, at the same place below it.
+// Packages stay imports; style sheets are left out.
 func (p project) buildTests(ctx context.Context) error {
 	if err := p.check(); err != nil {
 		return err
@@ -202,7 +202,7 @@ func (p project) buildTests(ctx context.Context) error {
 	m.setAssets(map[string]string{"worker": assets + "/worker.js", "live": assets + "/live.wasm", "lab": assets + "/lab.wasm"})
 	var tests []string
 	err = filepath.WalkDir(p.path("site/test"), func(name string, d fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(name, ".test.ts") {
+		if err == nil && (strings.HasSuffix(name, ".test.ts") || strings.HasSuffix(name, ".bench.ts")) {
 			tests = append(tests, name)
 		}
 		return err
