@@ -2,60 +2,15 @@
 // other, and below an opened row what it is made of. Pure: the widths of the
 // two faces come in from outside.
 
+import { lanes, type Columns, type Lane } from "./columns.ts";
 import * as format from "./format.ts";
 import { isPacket, landed, type KeywordChange, type PacketEvent, type Row, type Rows } from "./rows.ts";
-import { slopeFor, TimeScale, type Mark } from "./timescale.ts";
+import { TimeScale, unitFor, type Mark } from "./timescale.ts";
 import type { Certificate, Direction, EventOfKind, HandshakeData, MailData, Range, Span, TraceStore, TunnelData } from "./trace.ts";
 import { keyOf, placeOf, type Packets, type Place, type Scale } from "./view.ts";
 import { commonName, FATE_WORDS, packetWords, visible, wordsOf, type Words } from "./words.ts";
 
-/** The columns of a ladder of some width, in pixels. */
-export interface Columns {
-  width: number;
-  compact: boolean;
-  n: number; // right edges of the two numbers
-  t: number;
-  rt: [number, number];
-  tag: number;
-  a: number; // the outer lanes
-  b: number;
-  out: number; // where the two sides' texts start
-  in: number;
-  prov: number; // centre of the provenance glyph
-  row: number; // height of a row
-  line: number; // height of a line of text
-  under: boolean; // arrows are drawn under their texts
-}
-
-/** Below this width there is no room for row numbers and layer tags, nor for a scale of time. */
-const COMPACT = 600;
-
-export function columnsFor(width: number, lanes = 2, scale: Scale = "rows"): Columns {
-  if (width < COMPACT) {
-    const a = 68, b = width - 38;
-    return { width, compact: true, n: 0, t: 42, rt: [46, 60], tag: 0, a, b, out: a + 4, in: a + 4, prov: width - 19, row: 34, line: 16, under: true };
-  }
-  const a = 158, b = width - 38, under = lanes > 2 && scale === "rows";
-  return {
-    width, compact: false, n: 26, t: 74, rt: [82, 102], tag: 110, a, b, out: a + 12, in: Math.round(a + (b - a) * 0.44), prov: width - 18,
-    row: under ? 30 : 20, line: 15, under,
-  };
-}
-
-/** A host that carries mail, and where its lane is. */
-export interface Lane {
-  id: string;
-  name: string;
-  address: string;
-  x: number;
-}
-
-/** The lanes of a trace, in the order in which mail travels; the client's and the server's where there is none. */
-export function lanes(trace: TraceStore | undefined, c: Pick<Columns, "a" | "b">): Lane[] {
-  const all = trace?.meta.hosts ?? [], carry = trace?.meta.mode === "lab" ? all.filter((h) => h.id !== "dns") : [];
-  const hosts = carry.length > 1 ? carry : ["client", "server"].map((id) => all.find((h) => h.id === id) ?? { id, name: "" });
-  return hosts.map((h, i) => ({ id: h.id, name: h.name, address: h.address ?? "", x: Math.round(c.a + ((c.b - c.a) * i) / (hosts.length - 1)) }));
-}
+export { columnsFor, lanes } from "./columns.ts";
 
 /** Widths of text: of one character of the bold wire face, and of any prose. */
 export interface Measure {
@@ -126,8 +81,6 @@ export class Layout {
   readonly y: number[] = [0];
   readonly lanes: Lane[];
   readonly time: TimeScale | undefined;
-  /** What a row is high on the time scale, in nanoseconds. */
-  unit = 0;
   #heights: number[] = [];
   #parts: (Part[] | undefined)[] = [];
   #before: Before[] = [];
@@ -153,11 +106,7 @@ export class Layout {
   ) {
     this.lanes = lanes(rows.trace, columns);
     this.#x = new Map(this.lanes.map((l) => [l.id, l.x]));
-    if (scale === "time") {
-      const { slope, unit } = slopeFor(rows.delay ?? firstDelay(rows.trace), columns.row);
-      this.time = new TimeScale(slope);
-      this.unit = unit;
-    }
+    if (scale === "time") this.time = new TimeScale(columns.row / unitFor(rows.delay ?? firstDelay(rows.trace)));
   }
 
   /** The end of the last row, or of the last arrow. */
@@ -330,18 +279,18 @@ export class Layout {
     const { columns: c, measure } = this, open = this.open.has(key), many = this.lanes.length > 2, small = of.layer !== "smtp" && of.layer !== "tls" && of.layer !== "tunnel";
     // Where there is no room at the end of its arrow, the text says what became of it.
     if (words.fate && (c.under || many)) words = { ...words, note: [words.fate, words.note].filter(Boolean).join(", ") };
-    if (many && c.compact && of.from && of.to) words = { ...words, note: [`${of.from} > ${of.to}`, words.note].filter(Boolean).join(", ") };
+    if (many && c.compact && this.way(of.from, of.to, of.dir)) words = { ...words, note: [`${of.from} > ${of.to}`, words.note].filter(Boolean).join(", ") };
     const wire = of.layer === "mail" ? 0 : small ? measure.wire * SMALL : measure.wire, widthOf = (s: string) => (wire ? s.length * wire : measure.prose(s));
     const tail = tailWidth(words, measure), way = this.way(of.from, of.to, of.dir);
     const l = way ? Math.min(...way) : this.lane(of.from), r = way ? Math.max(...way) : c.b, back = way ? way[1] < way[0] : of.dir === "in";
     const from = c.compact ? c.a : many ? l : c.a, outer = c.under ? 8 : 12 + (many ? 10 : ARROW + 10);
     // Beside the last lane there is no room: what happens there stands before it.
-    const before = !way && !c.compact && l > (c.a + c.b) / 2, loop = of.layer === "dns" ? MARK : 0, room = (c.compact ? c.b - c.a - 8 : before ? l - c.a - 24 : c.b - Math.min(from, c.b - 300) - outer) - TWISTY;
+    const before = !way && !c.compact && l > (c.a + c.b) / 2, loop = of.layer === "dns" ? MARK : 0, room = (c.compact ? c.b - c.a - 8 : before ? l - c.a - 24 : c.b - Math.min(from, c.b - 400) - outer) - TWISTY;
     const fit = Math.max(8, Math.floor(room / (wire || PROSE)));
     let lines = this.time ? [cut(words.main, room, widthOf)] : wrap(words.main, fit, MAX_LINES);
     // What follows the text stays on its last line, or begins a line of its own.
     if (tail && !this.time && widthOf(lines.at(-1)!) + tail > room) lines = [...lines, ""];
-    const w = Math.min(room + TWISTY + 8, Math.max(...lines.map((s, i) => widthOf(s) + (i === lines.length - 1 ? tail : 0))) + TWISTY + 8);
+    const w = Math.min(room + TWISTY + 4, Math.max(...lines.map((s, i) => widthOf(s) + (i === lines.length - 1 ? tail : 0))) + TWISTY + 8);
     const first = c.compact ? c.out + loop : l + c.out - c.a + loop, last = c.b - (c.under && !c.compact ? 4 : 10) - w;
     const x = before ? l - MARK - w
       : !back ? (many ? Math.max(c.out, Math.min(first, last)) : c.out + loop)
@@ -417,7 +366,7 @@ export class Layout {
   #openPacket(b: Builder, e: PacketEvent, key: string, whole: Bar | undefined, level: number): void {
     const { hosts } = this.rows.trace!.meta, at = (id: string | undefined) => hosts.find((h) => h.id === id)?.address ?? id ?? "";
     b.add({
-      type: "packet", key: `i${key}`, level: level + 1, h: b.c.compact ? 24 : 20, layer: "ink", text: "IPv4 packet",
+      type: "packet", key: `i${key}`, level: level + 1, h: b.c.compact ? 24 : 20, layer: "ink", text: "IPv4",
       par: `${at(e.from)} > ${at(e.to)}, ${format.bytes(e.at!.len)}`, bar: packetBar(e, whole),
     });
     b.hex(this.#hex(e.at!, []), key);
@@ -520,7 +469,7 @@ function tailWidth(w: Words, m: Measure): number {
 }
 
 /** As much of a text as fits on a line. */
-export function cut(text: string, room: number, width: (s: string) => number): string {
+function cut(text: string, room: number, width: (s: string) => number): string {
   if (width(text) <= room) return text;
   let lo = 1, hi = text.length;
   while (lo < hi - 1) {

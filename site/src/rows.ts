@@ -140,6 +140,7 @@ export class Rows {
   #lost = new Map<number, { rows: Row[]; made: number }>(); // packets that did not arrive: whom that concerns, and when what they carried came
   #tries = new Map<number, number[]>(); // every time that a segment was sent
   #queries = new Map<string, Row>();
+  #waits = new Map<Row, Wait | undefined>();
   #unread: Row[] = []; // datagrams to the client
 
   constructor(readonly trace: TraceStore | undefined) {
@@ -221,7 +222,13 @@ export class Rows {
 
   /** The wait that a retransmission ended, where a timer caused it; in the words of the stack's own state. */
   waitOf(row: Row): Wait | undefined {
-    const e = row.kind === "segment" && row.again ? this.#packet(row.packets[0]!) : undefined, s = e?.data.segment;
+    if (!row.again) return undefined;
+    if (!this.#waits.has(row)) this.#waits.set(row, this.#wait(row));
+    return this.#waits.get(row);
+  }
+
+  #wait(row: Row): Wait | undefined {
+    const e = row.kind === "segment" ? this.#packet(row.packets[0]!) : undefined, s = e?.data.segment;
     if (!e || s?.again === undefined) return undefined;
     const flow = this.#flows.get(s.flow)!, tries = this.#tries.get(s.again)!, states = flow.states.get(e.from!) ?? [];
     const earlier = tries.slice(0, tries.indexOf(e.n)), before = this.#packet(earlier.at(-1)!).t;
@@ -264,6 +271,7 @@ export class Rows {
 
   #touch(row: Row): void {
     this.changes.push(row.i);
+    this.#waits.delete(row);
   }
 
   #read(e: TraceEvent): void {

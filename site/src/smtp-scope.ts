@@ -17,7 +17,7 @@ import * as format from "./format.ts";
 import { control, provenance } from "./icons.ts";
 import { keepForm, keepTheme, keptForm, keptTheme } from "./keep.ts";
 import { box } from "./box.ts";
-import { columnsFor, lanes } from "./layout.ts";
+import { columnsFor, lanes } from "./columns.ts";
 import { completed, defaultForm, formOf, planOf, problems, securityOf, target, type Config, type Form, type Plan, type RunMode } from "./plan.ts";
 import { rowsOf, Rows } from "./rows.ts";
 import { outlineIn, outlineOf, stepsOf } from "./steps.ts";

@@ -25,10 +25,11 @@ const SHORT = 50e6; // a pause shorter than this is no cut
 /** An idle time is cut that is longer than this share of all that remains. */
 const IDLE = 0.5;
 
-export function axis(rows: Rows, end: number, left: number, right: number): Axis {
-  const pauses = rows.trace?.meta.mode === "lab" ? idle(rows, end) : rows.list.flatMap((r): [number, number][] => {
-    const until = r.until ?? end;
-    return r.kind === "pause" && until - r.t > SHORT ? [[r.t, until]] : [];
+export function axis(rows: Rows, until: number, left: number, right: number): Axis {
+  const busy = busyTimes(rows), end = busy.reduce((t, b) => Math.max(t, b[1]), until); // what is under way at the end still arrives
+  const pauses = busy.length ? idle(busy, end) : rows.list.flatMap((r): [number, number][] => {
+    const to = r.until ?? end;
+    return r.kind === "pause" && to - r.t > SHORT ? [[r.t, to]] : [];
   });
   const spans: [number, number][] = [];
   let from = 0;
@@ -59,13 +60,18 @@ export function axis(rows: Rows, end: number, left: number, right: number): Axis
   return { pieces, cuts: pieces.slice(1).map((p) => p.x0 - CUT / 2), x: toX, t: toT, ticks: ticks(pieces, scale) };
 }
 
-/** The times in which nothing is under way, if they are long in comparison with the others. */
-function idle(rows: Rows, end: number): [number, number][] {
-  const gaps: [number, number][] = [], busy: [number, number][] = rows.list.map((r) => [r.t, r.t]);
-  for (const n of rows.packets) {
+/** When rows began and packets were under way, in a lab. */
+function busyTimes(rows: Rows): [number, number][] {
+  const packets = rows.packets.map((n): [number, number] => {
     const e = rows.trace!.events[n] as PacketEvent;
-    busy.push([e.t, e.data.arrives]);
-  }
+    return [e.t, e.data.arrives];
+  });
+  return packets.length ? [...packets, ...rows.list.map((r): [number, number] => [r.t, r.t])] : [];
+}
+
+/** The times in which nothing is under way, if they are long in comparison with the others. */
+function idle(busy: [number, number][], end: number): [number, number][] {
+  const gaps: [number, number][] = [];
   let at = 0;
   for (const [t0, t1] of busy.sort((a, b) => a[0] - b[0])) {
     if (t0 > at) gaps.push([at, t0]);

@@ -134,10 +134,9 @@ export class TimeScale {
   }
 }
 
-/** Pixels in a nanosecond: the shortest way between two hosts is as high as a row, within reason. */
-export function slopeFor(delay: number | undefined, row: number): { slope: number; unit: number } {
-  const unit = Math.min(MOST, Math.max(LEAST, delay || USUAL));
-  return { slope: row / unit, unit };
-}
-
 const LEAST = 2e6, USUAL = 40e6, MOST = 2e9;
+
+/** The time that is as high as a row, in nanoseconds: the way between two hosts in round numbers, within reason. */
+export function unitFor(delay: number | undefined): number {
+  return Math.min(MOST, Math.max(LEAST, Number((delay || USUAL).toPrecision(2))));
+}

@@ -1,16 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { columnsFor, hexLines, Layout, wrap, wrapProse, type Measure } from "../../src/layout.ts";
+import { Ink, TimeArrows } from "../../src/arrows.ts";
+import { columnsFor, lanes } from "../../src/columns.ts";
+import { hexLines, Layout, wrap, wrapProse, type Measure } from "../../src/layout.ts";
 import { rowsOf } from "../../src/rows.ts";
 import { stateLine, type Transition } from "../../src/states.ts";
 import { outlineIn, stepsOf } from "../../src/steps.ts";
 import { axis } from "../../src/timeline.ts";
+import { TimeScale, unitFor } from "../../src/timescale.ts";
 import { transcript } from "../../src/transcript.ts";
 import { verdict } from "../../src/verdict.ts";
-import { keyOf, placeOf } from "../../src/view.ts";
+import { keyOf, placeOf, type Packets } from "../../src/view.ts";
 import { dump, plainOffset, sealFields } from "../../src/dump.ts";
 import * as format from "../../src/format.ts";
 import type { TraceStore } from "../../src/trace.ts";
+import { bulk, Lab, lossy, lost } from "../fixtures/lab.ts";
 import { accepted, long, partial, paused, refused, untrusted, wordy, QUEUE_ID } from "../fixtures/traces.ts";
 
 const MEASURE: Measure = { wire: 7.5, prose: (s) => s.length * 6.5 };
@@ -178,4 +182,141 @@ test("ten thousand rows are laid out and looked up quickly", () => {
   const l = layoutOf(long(10_000)), from = performance.now();
   for (let i = 0; i < 1000; i++) l.parts(l.at(i * 200));
   assert.ok(performance.now() - from < 300);
+});
+
+// ---- the lab
+
+const timed = (t: TraceStore, open: string[] = [], packets: Packets = "few", upto = Infinity) =>
+  new Layout(rowsOf(t, upto), columnsFor(800, 2, "time"), MEASURE, new Set(open), new Set(), "time", packets).update();
+const MS = 1e6;
+
+test("the time scale: rows take room, time has one slope, and what is idle for long is cut", () => {
+  const s = new TimeScale(20 / unitFor(40.0432 * MS)), tops: number[] = [];
+  for (const t of [0, 0, 40, 80, 85, 125, 325, 1_800_000]) tops.push(s.place(t * MS, 20, 20));
+  assert.deepEqual(tops.slice(0, 7), [4, 24, 44, 64, 84, 104, 204], "40 ms are a row; what is closer takes room");
+  assert.equal(s.y(0), 4, "of several heights of a time, the first");
+  assert.ok(Math.abs(s.y(60 * MS) - 54) < 0.1, "half way between two rows");
+  assert.deepEqual(s.gaps.map((g) => !!g.cut), [false, false, true]);
+  assert.ok(tops[7]! - tops[6]! < 150);
+  const cut = s.gaps[2]!;
+  assert.deepEqual([s.t(cut.from + 1), s.y(900_000 * MS)], [cut.cut![0], cut.from]);
+  let last = -1;
+  for (let t = 0; t < 1_800_100; t += 7) {
+    const y = s.y(t * MS);
+    assert.ok(y >= last, `at ${t} ms`);
+    last = y;
+  }
+});
+
+test("a time scale goes back to where it was", () => {
+  const s = new TimeScale(1e-6);
+  s.place(0, 60, 20);
+  const before = s.mark();
+  const tops = () => [s.place(50 * MS, 20, 20), s.place(5000 * MS, 20, 20), s.place(5001 * MS, 20, 20)];
+  const once = tops(), gaps = JSON.stringify(s.gaps);
+  s.back(before);
+  assert.deepEqual([tops(), JSON.stringify(s.gaps)], [once, gaps]);
+});
+
+test("an opened row takes room but no time", () => {
+  const closed = timed(lost()), open = timed(lost(), ["r3"]), more = open.room(3) - closed.room(3);
+  assert.ok(more > 0);
+  assert.deepEqual(open.y.slice(0, 4), closed.y.slice(0, 4));
+  assert.deepEqual(open.y.slice(4, 6), closed.y.slice(4, 6).map((y) => y + more));
+  assert.ok(Math.abs(open.time!.y(140 * MS) - closed.time!.y(140 * MS)) < 0.1, "its arrow lands where it did");
+});
+
+test("waiting is drawn at full length", () => {
+  const l = timed(lost()), { list } = l.rows, at = (i: number) => l.y[l.itemOf(i)!]!;
+  assert.deepEqual([list[3]!.kind, list[4]!.again?.n], ["command", 4]);
+  assert.ok(Math.abs(at(4) - at(3) - 100) < 0.1, "the 200 ms of the timer are 100 px");
+});
+
+test("rows on the time scale: in order, none over another, and nothing moves when more happens", () => {
+  for (const packets of ["few", "all"] as const) {
+    for (const t of [lossy(), lost(), bulk(6)]) {
+      const whole = timed(t, [], packets), rows = rowsOf(t, 0), grown = new Layout(rows, columnsFor(800, 2, "time"), MEASURE, new Set(), new Set(), "time", packets);
+      for (let n = 0; n <= t.events.length; n++) {
+        rows.readTo(n);
+        grown.update();
+        grown.items.forEach((_, i) => assert.ok(i === 0 || grown.y[i]! >= grown.y[i - 1]! + grown.room(i - 1) - 0.01, `item ${i}`));
+        if (packets === "few") assert.deepEqual(grown.y.slice(0, grown.items.length), whole.y.slice(0, grown.items.length), `at ${n}`);
+      }
+      assert.deepEqual([grown.y, grown.items.map((i) => [i.row.i, i.packet?.n])], [whole.y, whole.items.map((i) => [i.row.i, i.packet?.n])]);
+    }
+  }
+});
+
+test("every packet: rows keep their numbers, and packets stand between them", () => {
+  const t = lossy(), few = timed(t), all = timed(t, [], "all");
+  assert.equal(all.items.length, few.items.length + all.rows.quiet.length);
+  assert.deepEqual(all.items.filter((i) => !i.packet).map((i) => i.row.n), few.items.map((i) => i.row.n));
+  const shown = new Set(all.items.flatMap((i) => i.packet?.n ?? i.row.packets[0] ?? []));
+  for (const e of t.events) if (e.layer === "tcp" && e.kind === "segment") assert.ok(shown.has(e.n), `packet ${e.n}`);
+  for (const [i, item] of all.items.entries()) assert.equal(all.itemAt(all.parts(i)[0]!.key), i, `${item.row.n} ${item.packet?.n}`);
+});
+
+test("an SMTP row of a lab opens into record, segment, packet and bytes", () => {
+  const t = lossy(), rows = rowsOf(t), row = rows.list.find((r) => r.kind === "command" && r.i > rows.sealed!.i && r.fate === "delivered")!;
+  const key = keyOf({ row: row.i }), record = keyOf({ row: row.i, record: rows.carriers(row)[0]! }), packet = keyOf({ row: row.i, packet: row.packets[0]! });
+  const levels = (...open: string[]) => timed(t, open).parts(row.i).map((p) => [p.type, p.level]);
+  assert.deepEqual(levels(key), [["head", 1], ["record", 2]]);
+  assert.deepEqual(levels(key, record), [["head", 1], ["record", 2], ["packet", 3]]);
+  assert.deepEqual(levels(key, record, packet).slice(0, 4), [["head", 1], ["record", 2], ["packet", 3], ["packet", 4]]);
+  const bars = timed(t, [key, record, packet]).parts(row.i).flatMap((p) => ("bar" in p && p.bar ? [p.bar.reduce((w, b) => w + b.w, 0)] : []));
+  assert.deepEqual([bars[1]! - bars[0]!, bars[2]! - bars[1]!], [64, 40], "32 octets of TCP and 20 of IPv4, two pixels each");
+  assert.deepEqual(timed(t, ["r3"]).parts(3).map((p) => p.type).slice(0, 3), ["head", "facts", "packet"], "a segment opens into what its header says");
+});
+
+test("arrows end at the playhead, and what is lost at a cross", () => {
+  const drawn = (t: TraceStore, playhead: number) => {
+    const l = timed(t), ink = new Ink();
+    new TimeArrows(l, ink, playhead * MS).draw(0, 1000);
+    const flat = (x: unknown): unknown[] => (Array.isArray(x) ? x.flatMap(flat) : x && typeof x === "object" && "values" in x ? (x as { values: unknown[] }).values.flatMap(flat) : [x]);
+    return flat(ink.drawn()).map(String);
+  };
+  const c = columnsFor(800), y = timed(lost()).y[3]! + 3, all = drawn(lost(), Infinity), x = c.a + (c.b - c.a) * 0.62, at = y + 20 * 0.62;
+  const round = (n: number) => Math.round(n * 10) / 10;
+  assert.ok(all.includes(`M${c.a} ${round(y)}L${round(x)} ${round(at)}`), "the command stops");
+  assert.ok(all.some((d) => d.startsWith(`M${round(x) - 4} ${round(at) - 4}l8 8`)), "at a cross");
+  assert.ok(all.includes("lost on the link"));
+  const early = drawn(lost(), 120 + 10);
+  assert.ok(early.includes(`M${c.a} ${round(y)}L${round(c.a + (c.b - c.a) / 4)} ${round(y + 5)}`), "a quarter of its way after a quarter of its time");
+  assert.ok(!early.includes("lost on the link"));
+  const message = drawn(bulk(12), Infinity).find((d) => d.startsWith(`M${c.a} ${round(timed(bulk(12)).y[3]! + 3)}L`))!;
+  assert.equal(message.split("M").length - 1, 2 + 1 + 2, "of twelve segments three and eight go together, and one is lost");
+});
+
+test("one lane for each host that carries mail", () => {
+  const c = columnsFor(800), hosts = (...ids: string[]) => lanes(new Lab(ids).store, c).map((l) => [l.id, l.x]);
+  assert.deepEqual(hosts("client", "server"), [["client", c.a], ["server", c.b]]);
+  assert.deepEqual(hosts("client", "server", "mx"), [["client", c.a], ["server", (c.a + c.b) / 2], ["mx", c.b]]);
+  assert.deepEqual([lanes(undefined, c).map((l) => l.x), lanes(accepted(), c).map((l) => l.id)], [[c.a, c.b], ["client", "server"]]);
+  const s = new Lab(["client", "server", "relay1", "relay2", "mx"]).connect().connect("relay2", "mx");
+  s.say("MAIL FROM:<somebody.with.a.long.name@example.org> SIZE=1000", { hop: 1, from: "relay2", to: "mx" });
+  for (const [width, scale] of [[800, "time"], [800, "rows"], [390, "rows"]] as const) {
+    const columns = columnsFor(width, 5, scale), l = new Layout(rowsOf(s.store), columns, MEASURE, new Set(), new Set(), scale).update();
+    l.items.forEach((_, i) => {
+      const head = l.parts(i)[0]!;
+      assert.ok(head.type === "head" && head.x >= columns.a && head.x + head.w <= columns.b + 1, `row ${i} at ${width} px, ${scale}`);
+    });
+  }
+});
+
+test("the axis of a lab cuts out what is idle for long", () => {
+  const s = new Lab().connect();
+  s.wait(1_800_000).say("QUIT");
+  const a = axis(rowsOf(s.store), s.store.elapsed, 20, 1000);
+  assert.equal(a.cuts.length, 1);
+  assert.ok(a.x(100 * MS) > 400 && a.x(1_000_000 * MS) < 980);
+  assert.equal(axis(rowsOf(lossy()), lossy().elapsed, 20, 1000).cuts.length, 0);
+});
+
+test("the transcript of a lab names what happened to packets and mail", () => {
+  const text = transcript(lossy(), false);
+  assert.match(text, /-- client > server: SYN {2}seq 0 {2}mss 1460/);
+  assert.match(text, /retransmission of row 10 {2}seq 19 len 10, after 360 ms, the probe for a lost tail/);
+  assert.match(text, /server > client: ACK {2}seq 220 ack 1449 {2}win 522752, lost on the link/);
+  assert.match(text, /mx\.example\.net: in the mailbox of grace@example\.net, as 088DC3AE78/);
+  assert.doesNotMatch(text, /undefined|\[object/);
 });
