@@ -10,7 +10,6 @@ import type { Certificate, Direction, EventOfKind, HandshakeData, MailData, Rang
 import { keyOf, placeOf, type Packets, type Place, type Scale } from "./view.ts";
 import { commonName, FATE_WORDS, packetWords, visible, wordsOf, type Words } from "./words.ts";
 
-export { columnsFor, lanes } from "./columns.ts";
 
 /** Widths of text: of one character of the bold wire face, and of any prose. */
 export interface Measure {

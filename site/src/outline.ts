@@ -18,16 +18,21 @@ export interface Planned {
   round: number;
 }
 
-/** What the plan will do. */
+/** What the plan will do: the commands of a round trip, and then what answers them. */
 function planned(v: View): Planned[] {
-  return v.steps.flatMap((s, i): Planned[] => {
-    const base = { note: "", n: 0, layer: "SMTP" as const, text: s.text };
-    const reply: Planned = { ...base, dir: "in", text: `${s.expect}?`, round: 0 };
-    if (s.verb === "connect") return [{ ...base, dir: "both", layer: "TCP", text: s.text, round: i + 1 }];
-    if (s.verb === "tls") return [{ ...base, dir: "both", layer: "TLS", round: i + 1 }];
-    if (s.verb === "greeting") return [{ ...reply, round: i + 1 }];
-    return [{ ...base, dir: "out", round: i + 1 }, reply];
-  });
+  const out: Planned[] = [], { steps } = v;
+  for (let i = 0; i < steps.length;) {
+    const group = steps.slice(i).filter((s) => s.round === steps[i]!.round), from = out.length;
+    i += group.length;
+    for (const { verb, text } of group) {
+      if (verb === "greeting") continue;
+      const layer = verb === "connect" ? "TCP" : verb === "tls" ? "TLS" : "SMTP";
+      out.push({ dir: layer === "SMTP" ? "out" : "both", layer, text, note: "", n: 0, round: 0 });
+    }
+    for (const { expect } of group) if (expect) out.push({ dir: "in", layer: "SMTP", text: `${expect}?`, note: "", n: 0, round: 0 });
+    out[from]!.round = group[0]!.round;
+  }
+  return out;
 }
 
 /** A ladder of which nothing has happened yet. */

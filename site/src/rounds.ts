@@ -15,10 +15,11 @@ export interface Round {
   what: string;
 }
 
-/** Numbers the rounds in the order in which they end; only one is open at a time without pipelining. */
+/** Numbers the rounds in the order in which they begin. Commands that are sent as a group share one (RFC 2920). */
 export class Rounds {
   readonly list: Round[] = [];
   #open: Round | undefined;
+  #asked = 0; // commands of the open round that were not answered
 
   /** The round trips that are over. */
   get done(): number {
@@ -37,18 +38,31 @@ export class Rounds {
     return this.#open.n;
   }
 
-  /** Ends the wait. A reply that nobody waited for is a round of its own. */
+  /** Something is sent that will be answered. */
+  ask(t: number, row: number, what: string): number {
+    this.#asked++;
+    return this.begin(t, row, what);
+  }
+
+  /** An answer ends the wait when it is the last that the client waits for. */
+  answer(t: number, row: number, what: string): number {
+    this.#asked--;
+    return this.#asked > 0 ? this.begin(t, row, what) : this.end(t, row, what);
+  }
+
+  /** Ends the wait, one that was not begun included. */
   end(t: number, row: number, what: string, count = 1): number {
     const n = this.begin(t, row, what), r = this.#open!;
     r.to = t;
     r.count = count;
-    this.#open = undefined;
+    this.drop();
     return n;
   }
 
   /** Gives up the wait that is open: it will have no answer. */
   drop(): void {
     this.#open = undefined;
+    this.#asked = 0;
   }
 }
 

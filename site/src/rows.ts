@@ -619,7 +619,7 @@ export class Rows {
     if (asked) asked.other = row;
     if (e.hop) return;
     if (e.kind !== "reply") {
-      row.round = this.rounds.begin(row.t, row.i, e.kind === "message" ? "message" : e.data.verb);
+      row.round = this.rounds.ask(row.t, row.i, e.kind === "message" ? "message" : e.data.verb);
       return;
     }
     // Nothing is sent to draw the greeting: that wait began when the one before it ended.
@@ -627,7 +627,8 @@ export class Rows {
       const first = this.#joined ?? row;
       first.round = this.rounds.begin(this.rounds.list.at(-1)?.to ?? e.t, first.i, "greeting");
     }
-    row.round = this.rounds.end(e.t, row.i, e.data.verb || "unsolicited reply");
+    if (e.data.answers !== undefined) row.round = this.rounds.answer(e.t, row.i, e.data.verb!);
+    else if (e.data.verb) row.round = this.rounds.end(e.t, row.i, e.data.verb);
     if (e.data.extensions) this.greetings.push(row);
   }
 

@@ -5,6 +5,7 @@ import { act } from "./actions.ts";
 import * as format from "./format.ts";
 import { landed, type PacketEvent, type Row, type Rows } from "./rows.ts";
 import type { Width } from "./scope-top.ts";
+import { roundTrips } from "./steps.ts";
 import { axis, type Axis } from "./timeline.ts";
 import { shared } from "./tokens.ts";
 import { now, type View } from "./view.ts";
@@ -77,12 +78,13 @@ export class ScopeScrubber extends LitElement {
 
   /** Before anything happened: what is planned, in order, without a scale. */
   #planned(left: number, right: number): TemplateResult[] {
-    const step = (right - left) / Math.max(this.view.steps.length, 1);
-    return this.view.steps.flatMap((s, i) => {
-      const x = left + i * step;
-      const tick = (at: number, up: boolean) => svg`<rect class="ghost" x=${at} y=${up ? LINE - 14.5 : LINE + .5} width="2.5" height="14"/>`;
-      return [svg`<rect class="ghost faint" x=${x + .5} y="2.5" width=${step} height="31"/>`, s.verb === "greeting" ? svg`` : tick(x + step * .15, true), tick(x + step * .65, false)];
-    });
+    const { steps } = this.view, rounds = roundTrips(steps), step = (right - left) / Math.max(rounds, 1);
+    const tick = (at: number, up: boolean) => svg`<rect class="ghost" x=${at} y=${up ? LINE - 14.5 : LINE + .5} width="2.5" height="14"/>`;
+    return Array.from({ length: rounds }, (_, i) => {
+      const x = left + i * step, group = steps.filter((s) => s.round === i + 1), apart = (step * .4) / group.length;
+      return [svg`<rect class="ghost faint" x=${x + .5} y="2.5" width=${step} height="31"/>`,
+        ...group.flatMap((s, j) => [s.verb === "greeting" ? svg`` : tick(x + step * .15 + j * apart, true), tick(x + step * .65 + j * apart * .7, false)])];
+    }).flat();
   }
 
   /** The bands of the round trips; those that share a pixel are drawn once. */

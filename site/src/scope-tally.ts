@@ -4,6 +4,7 @@ import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import * as format from "./format.ts";
 import { provenance } from "./icons.ts";
 import { lostTime, type LostTime } from "./rounds.ts";
+import { roundTrips } from "./steps.ts";
 import { shared } from "./tokens.ts";
 import { atEnd, now, type View } from "./view.ts";
 
@@ -31,7 +32,7 @@ export class ScopeTally extends LitElement {
 
   protected override render(): TemplateResult {
     const v = this.view, { rounds } = v.rows, done = rounds.done;
-    const total = v.trace?.result && atEnd(v) ? Math.max(done, 1) : Math.max(v.steps.length, done);
+    const total = v.trace?.result && atEnd(v) ? Math.max(done, 1) : Math.max(roundTrips(v.steps), done);
     const over = rounds.list.filter((r) => r.to !== undefined), lost = lostTime(v.rows), waited = over.reduce((n, r) => n + r.to! - r.from, 0) - lost.time;
     const paused = v.lab ? 0 : v.rows.list.reduce((n, r) => (r.kind === "pause" ? n + (r.until ?? now(v)) - r.t : n), 0);
     if (!v.trace) {

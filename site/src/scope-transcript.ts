@@ -4,6 +4,7 @@ import { css, html, LitElement, nothing, type PropertyValues, type TemplateResul
 import { repeat } from "lit/directives/repeat.js";
 import { act } from "./actions.ts";
 import * as format from "./format.ts";
+import { roundTrips } from "./steps.ts";
 import { shared } from "./tokens.ts";
 import { lineOf } from "./transcript.ts";
 import type { View } from "./view.ts";
@@ -34,7 +35,7 @@ export class ScopeTranscript extends LitElement {
 
   protected override render(): TemplateResult {
     const { rows } = this.view, list = rows.list, from = Math.max(0, list.length - PAGE * (this.earlier + 1));
-    if (!this.view.trace) return html`<p class="empty">Nothing was said yet. The plan has ${format.count(this.view.steps.length, "round trip")}.</p>`;
+    if (!this.view.trace) return html`<p class="empty">Nothing was said yet. The plan has ${format.count(roundTrips(this.view.steps), "round trip")}.</p>`;
     return html`
       ${from > 0 ? html`<button class="link soft" @click=${() => this.earlier++}>Show ${format.number(Math.min(PAGE, from))} earlier</button>` : nothing}
       <div role="log" aria-label="transcript"><ol>${repeat(list.slice(from), (r) => r.i, (row) => {

@@ -27,6 +27,7 @@ import { verdict } from "./verdict.ts";
 import { Player } from "./player.ts";
 import { placeOf, type Packets, type Pane, type Scale, type View } from "./view.ts";
 import { transport, type Width } from "./scope-top.ts";
+import { unitFor } from "./timescale.ts";
 import "./scope-clock.ts";
 import "./scope-ladder.ts";
 import "./scope-plan.ts";
@@ -773,7 +774,7 @@ export class SmtpScope extends LitElement {
   /** Unless the user chose a row, the selection follows what the server said last. */
   protected override willUpdate(changed: PropertyValues<this>): void {
     super.willUpdate(changed);
-    if (this.#picked || !this.#engine.busy) return;
+    if (this.#picked || !this.#engine.busy && !this.#player.playing) return;
     const last = this.#visible().list.findLast((r) => r.layer !== "app");
     if (last) this.#selected = `r${last.i}`;
   }
@@ -857,6 +858,7 @@ export class SmtpScope extends LitElement {
     return html`<div class="tools">
       ${radio("show", "show", PANES, this.#show, (what) => this.#acted({ do: "show", what }))}
       ${this.#show === "ladder" ? html`<label class="every"><input type="checkbox" .checked=${v.packets === "all"} @change=${(e: Event) => this.#acted({ do: "packets", packets: (e.target as HTMLInputElement).checked ? "all" : "few" })}>every packet</label>
+        ${v.trace && this.#scale === "time" ? html`<span class="ruler"><svg width="9" height="20" aria-hidden="true"><path d="M1 .5h7M1 19.5h7M4.5 .5v19"/></svg>${format.duration(unitFor(v.all.delay))}</span>` : nothing}
         ${radio("scale", "rows", [["rows", "Rows"], ["time", "Time scale"]] as const, this.#scale, (scale) => this.#acted({ do: "scale", scale }))}` : nothing}</div>`;
   }
 
@@ -930,6 +932,7 @@ export class SmtpScope extends LitElement {
     .foot { grid-area: foot; border-top: 1px solid var(--rule-strong); display: grid; grid-template-columns: minmax(0, 1fr) 380px; } .foot > * + * { border-left: 1px solid var(--rule); }
     .foot.flight { grid-template-columns: minmax(0, 1fr) 200px 380px; }
 
+    .ruler { display: flex; gap: 4px; align-items: center; font: var(--t1)/1 var(--wire); } .ruler path { stroke: var(--ink); fill: none; }
     .lanes { height: 36px; position: relative; border-bottom: 1px solid var(--rule); font-size: var(--t2); background: var(--paper); }
     .lanes > * { position: absolute; white-space: nowrap; }
     .col { bottom: 2px; font-size: var(--t1); color: var(--soft); text-align: right; } .col.n { width: 26px; } .col.t { width: 74px; } .col.rt { left: 82px; width: 20px; text-align: center; }

@@ -2,6 +2,7 @@
 // the packets and what became of the message behind the server.
 
 import * as format from "./format.ts";
+import { lostTime } from "./rounds.ts";
 import { isPacket, rowsOf, type PacketEvent, type Rows } from "./rows.ts";
 import type { MailData, Outcome, Result, TraceEvent, TraceStore } from "./trace.ts";
 
@@ -47,8 +48,8 @@ function text(trace: TraceStore, r: Result, rows: Rows): string {
   if (r.outcome === "accepted") return accepted;
   const error = r.error?.message ?? "";
   if (r.outcome === "partial") return `${accepted} ${error}`;
-  const silent = lab && r.phase === "connect" && r.error?.code === "timeout" ? unanswered(trace) : price && `${price[0]!.toUpperCase()}${price.slice(1)}.`;
-  return [silent, error].filter(Boolean).join(" ");
+  const unanswered = lab && r.phase === "connect" && r.error?.code === "timeout"; // it says what was lost
+  return [!unanswered && price && `${price[0]!.toUpperCase()}${price.slice(1)}.`, error].filter(Boolean).join(" ");
 }
 
 /** The packets between the page and its server. */
@@ -62,29 +63,8 @@ function cost(trace: TraceStore, r: Result, rows: Rows): string {
   if (failed.length === 0) return "";
   const what = failed.some((e) => e.layer === "tcp") ? "segment" : "datagram";
   const how = ["lost", "corrupted"].filter((fate) => failed.some((e) => e.data.fate === fate)).map((fate) => (fate === "lost" ? "lost" : "damaged")).join(" or ");
-  const spent = silence(rows, r.elapsed), said = failed.length === 1 ? `one ${what} was ${how}` : `${format.count(failed.length, what)} were ${how}`;
+  const spent = lostTime(rows).time, said = failed.length === 1 ? `one ${what} was ${how}` : `${format.count(failed.length, what)} were ${how}`;
   return spent > 0 ? `${said} and cost ${format.duration(spent)}` : said;
-}
-
-/** Time in which the page or its server waited for a timer of TCP; waits at the same time count once. */
-function silence(rows: Rows, until: number): number {
-  let end = 0, sum = 0;
-  for (const row of rows.list) {
-    const wait = row.dir && row.t <= until ? rows.waitOf(row) : undefined;
-    if (!wait) continue;
-    sum += Math.max(0, wait.to - Math.max(wait.from, end));
-    end = Math.max(end, wait.to);
-  }
-  return sum;
-}
-
-/** Why a connection never came about. */
-function unanswered(trace: TraceStore): string {
-  const packets = own(trace), syns = packets.filter((e) => e.dir === "out" && e.data.segment?.flags === "SYN"), lost = packets.filter((e) => e.data.fate === "lost").length;
-  if (syns.length === 0) return "";
-  const tried = syns.length === 1 ? "TCP sent one SYN" : `TCP sent its SYN ${syns.length} times in ${format.duration(syns.at(-1)!.t - syns[0]!.t)}, waiting longer after each (RFC 6298, 5.5)`;
-  const fate = lost === packets.length ? "every packet was lost on the link" : lost ? `${lost} of ${format.count(packets.length, "packet")} were lost on the link` : "no answer came";
-  return `${tried}: ${fate}.`;
 }
 
 /** What became of the messages of the session behind the server that took them; bounces are mail of their own. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { lostTime } from "../../src/rounds.ts";
 import { isPacket, rowsOf, Rows, type PacketEvent } from "../../src/rows.ts";
-import type { RecordData } from "../../src/trace.ts";
+import { TraceStore, type RecordData, type TraceEvent } from "../../src/trace.ts";
 import { wordsOf } from "../../src/words.ts";
 import { bulk, Lab, lossy, lost, onWire } from "../fixtures/lab.ts";
 import { accepted, long, partial, paused, refused, untrusted, wordy } from "../fixtures/traces.ts";
@@ -211,4 +211,25 @@ test("what mail servers say to each other has rows, but is no round trip", () =>
   const rows = rowsOf(s.store);
   assert.deepEqual(brief(rows).slice(3), ["4 command server mx 1 0", "5 reply mx server 1 0", "6 mail server  0 0"]);
   assert.deepEqual([rows.rounds.list.length, rows.lastReply, rows.list[4]!.hop, rows.list[4]!.other], [0, undefined, 1, rows.list[3]]);
+});
+
+test("commands that go out as a group share a round trip", () => {
+  const t = new TraceStore({ tool: "t", mode: "live", started: "", hosts: [] }), events: TraceEvent[] = [];
+  let off = 0;
+  const command = (verb: string, at: number) => {
+    events.push({ n: events.length, t: at, layer: "smtp", kind: "command", dir: "out", src: "observed", at: { stream: "text.out", off, len: 6 }, text: verb, data: { verb } } as TraceEvent);
+    off += 6;
+    return events.length - 1;
+  };
+  const reply = (answers: number | undefined, verb: string, at: number) => events.push({ n: events.length, t: at, layer: "smtp", kind: "reply", dir: "in", src: "observed", at: { stream: "text.in", off: at, len: 5 }, text: "250",
+    data: { code: 250, lines: [""], verb, state: "mail", ...(answers !== undefined && { answers }) } } as TraceEvent);
+  reply(undefined, "greeting", 10);
+  const group = ["MAIL", "RCPT", "DATA"].map((v) => command(v, 20));
+  group.forEach((n, i) => reply(n, events[n]!.text!, 100 + 10 * i));
+  reply(undefined, "", 150); // a 421 that nobody asked for
+  reply(command("QUIT", 200), "QUIT", 300);
+  t.append(events);
+  const rows = rowsOf(t);
+  assert.deepEqual(rows.rounds.list.map((r) => [r.n, r.from, r.to]), [[1, 10, 10], [2, 20, 120], [3, 200, 300]]);
+  assert.deepEqual(rows.list.map((r) => r.round), [1, 2, 2, 2, 2, 2, 2, 0, 3, 3]);
 });
