@@ -183,9 +183,9 @@ func TestFlowTablesAgreeWithTShark(t *testing.T) {
 			packets = append(packets, export.Packet{Time: start.Add(now), Bytes: s.packet(client, [2]uint32{1000, 5000})})
 		}
 	}
-	agree(t, packets, func(ours, theirs *reading) {
-		for _, r := range []*reading{ours, theirs} {
-			r.flight, r.marks = "", without(r.marks, "ack_lost_segment")
+	agree(t, packets, func(ours, theirs *exporttest.Segment) {
+		for _, s := range []*exporttest.Segment{ours, theirs} {
+			s.InFlight, s.Marks = "", without(s.Marks, "ack_lost_segment")
 		}
 	})
 }

@@ -16,81 +16,23 @@ import (
 	"smtpscope/protocol/export/exporttest"
 )
 
-// markFields are what tshark calls the marks. Its retransmissions include the
-// fast and the spurious ones.
-var markFields = []struct {
-	mark  dissect.Marks
-	field string
-}{
-	{dissect.Retransmission | dissect.FastRetransmission | dissect.SpuriousRetransmission, "retransmission"},
-	{dissect.FastRetransmission, "fast_retransmission"},
-	{dissect.SpuriousRetransmission, "spurious_retransmission"},
-	{dissect.OutOfOrder, "out_of_order"},
-	{dissect.LostSegment, "lost_segment"},
-	{dissect.AckedLostSegment, "ack_lost_segment"},
-	{dissect.DuplicateACK, "duplicate_ack"},
-	{dissect.ZeroWindow, "zero_window"},
-	{dissect.ZeroWindowProbe, "zero_window_probe"},
-	{dissect.ZeroWindowProbeACK, "zero_window_probe_ack"},
-	{dissect.WindowUpdate, "window_update"},
-	{dissect.WindowFull, "window_full"},
-	{dissect.KeepAlive, "keep_alive"},
-	{dissect.KeepAliveACK, "keep_alive_ack"},
-}
-
-// reading is what a program says of one segment.
-type reading struct {
-	marks  []string
-	flight string // "" where the program does not say
-	rest   string
-}
-
-func ourReading(a dissect.Analysis) reading {
-	var r reading
-	for _, m := range markFields {
-		if a.Marks.Has(m.mark) {
-			r.marks = append(r.marks, m.field)
-		}
+// reading is what Flow says of one segment, in the words of tshark.
+func reading(a dissect.Analysis) exporttest.Segment {
+	s := exporttest.Segment{
+		Marks: exporttest.Marks(a.Marks.Names()), Seq: fmt.Sprint(a.Seq), Ack: fmt.Sprint(a.Ack), Window: fmt.Sprint(a.Window), InFlight: fmt.Sprint(a.InFlight),
 	}
-	r.flight = fmt.Sprint(a.InFlight)
-	r.rest = fmt.Sprintf("duplicates %d seq %d ack %d window %d", a.DuplicateACK, a.Seq, a.Ack, a.Window)
-	return r
-}
-
-func tsharkReadings(t exporttest.TB, packets []export.Packet) []reading {
-	t.Helper()
-	args := []string{"-T", "fields"}
-	for _, field := range []string{"duplicate_ack_num", "bytes_in_flight"} {
-		args = append(args, "-e", "tcp.analysis."+field)
+	if a.DuplicateACK > 0 {
+		s.DuplicateACK = fmt.Sprint(a.DuplicateACK)
 	}
-	args = append(args, "-e", "tcp.seq", "-e", "tcp.ack", "-e", "tcp.window_size")
-	for _, m := range markFields {
-		args = append(args, "-e", "tcp.analysis."+m.field)
-	}
-	var out []reading
-	for _, line := range exporttest.TShark(t, export.Capture{Packets: packets}, args...) {
-		columns := strings.Split(line, "\t")
-		if columns[0] == "" {
-			columns[0] = "0"
-		}
-		r := reading{flight: columns[1]}
-		r.rest = fmt.Sprintf("duplicates %s seq %s ack %s window %s", columns[0], columns[2], columns[3], columns[4])
-		for i, m := range markFields {
-			if columns[5+i] != "" {
-				r.marks = append(r.marks, m.field)
-			}
-		}
-		out = append(out, r)
-	}
-	return out
+	return s
 }
 
 // agree reads packets, of any number of connections to port 25, with Flow and
 // with tshark, and returns how often it met each mark. edit takes out what is
 // not to be compared.
-func agree(t *testing.T, packets []export.Packet, edit func(ours, theirs *reading)) map[string]int {
+func agree(t *testing.T, packets []export.Packet, edit func(ours, theirs *exporttest.Segment)) map[string]int {
 	t.Helper()
-	theirs := tsharkReadings(t, packets)
+	theirs := exporttest.Segments(t, export.Capture{Packets: packets})
 	require.Len(t, theirs, len(packets))
 	flows := map[netip.AddrPort]*dissect.Flow{}
 	history := map[netip.AddrPort][]string{}
@@ -107,11 +49,11 @@ func agree(t *testing.T, packets []export.Packet, edit func(ours, theirs *readin
 		}
 		a, ok := flows[client].Add(p.Time.Sub(start), s)
 		require.True(t, ok)
-		ours := ourReading(a)
+		ours := reading(a)
 		edit(&ours, &theirs[i])
 		history[client] = append(history[client], fmt.Sprintf("%d: %v %d > %d %v seq %d ack %d window %d length %d sack %v: %+v",
 			i+1, p.Time.Sub(start), s.Src.Port(), s.Dst.Port(), s.Flags, s.Seq, s.Ack, s.Window, s.Payload[1]-s.Payload[0], s.SACK, ours))
-		for _, m := range ours.marks {
+		for _, m := range ours.Marks {
 			met[m]++
 		}
 		require.Equal(t, theirs[i], ours, "tshark says otherwise of packet %d, the last of\n%s", i+1, strings.Join(history[client], "\n"))
@@ -127,16 +69,14 @@ func TestFlowAgreesWithTSharkOnSoup(t *testing.T) {
 	for port := range uint16(400) {
 		s.connection(2000+port, 60)
 	}
-	met := agree(t, s.packets, func(ours, theirs *reading) {
-		ours.flight, theirs.flight = "", ""
-		for _, r := range []*reading{ours, theirs} {
-			r.marks = without(r.marks, "ack_lost_segment")
+	met := agree(t, s.packets, func(ours, theirs *exporttest.Segment) {
+		ours.InFlight, theirs.InFlight = "", ""
+		for _, s := range []*exporttest.Segment{ours, theirs} {
+			s.Marks = without(s.Marks, "ack_lost_segment")
 		}
 	})
-	for _, m := range markFields {
-		if m.mark != dissect.AckedLostSegment {
-			assert.Greater(t, met[m.field], 20, m.field)
-		}
+	for _, mark := range without(exporttest.MarkFields, "ack_lost_segment") {
+		assert.Greater(t, met[mark], 20, mark)
 	}
 }
 

@@ -262,13 +262,13 @@ func TestFlowAgreesWithTSharkOnTransfers(t *testing.T) {
 			x.run(t)
 			packets = append(packets, x.taps[where]...)
 		}
-		for mark, count := range agree(t, packets, func(ours, theirs *reading) {
+		for mark, count := range agree(t, packets, func(ours, theirs *exporttest.Segment) {
 			// tshark does not say for a segment without data or after a gap; and it
 			// counts only bytes that it saw, which at the receiver are not all.
-			if theirs.flight == "" || where == 1 {
-				ours.flight, theirs.flight = "", ""
+			if theirs.InFlight == "" || where == 1 {
+				ours.InFlight, theirs.InFlight = "", ""
 			}
-			theirs.marks = without(theirs.marks, "ack_lost_segment")
+			theirs.Marks = without(theirs.Marks, "ack_lost_segment")
 		}) {
 			met[mark] += count
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // Packets is what a capture on one host of a lab would have seen: the packets that
 // it sent when it sent them, and those that reached it when they did, with the bit
 // that was flipped on the way. Packets of which the trace kept only the head are
-// left out.
+// left out, and counted in the comment.
 func Packets(t *trace.Trace, host string) Capture {
 	c := Capture{
 		OS: "simulated", Application: t.Meta.Tool,
@@ -27,23 +28,26 @@ func Packets(t *trace.Trace, host string) Capture {
 			flying = flying[1:]
 		}
 	}
+	elided := 0
 	for _, e := range t.Events {
 		if e.At == nil || e.At.Stream != trace.Packets || e.From != host && e.To != host {
 			continue
 		}
 		var d trace.PacketData
 		b, whole := t.Streams[trace.Packets].Bytes(e.At.Off, e.At.Len)
-		if json.Unmarshal(e.Data, &d) != nil || !whole {
+		sent := e.From == host
+		switch {
+		case json.Unmarshal(e.Data, &d) != nil,
+			sent && d.Fate == trace.FateDuplicated, // the link made the copy, after the host had sent the packet
+			!sent && d.Fate == trace.FateLost:
+			continue
+		case !whole:
+			elided++
 			continue
 		}
 		land(e.T)
-		if e.From == host {
-			if d.Of == nil { // the link made the copy, after the host had sent the packet
-				c.Packets = append(c.Packets, packet(t, e.T, b, d))
-			}
-			continue
-		}
-		if d.Fate == trace.FateLost {
+		if sent {
+			c.Packets = append(c.Packets, packet(t, e.T, b, d))
 			continue
 		}
 		if f := d.Flip; f != nil && f.Offset >= 0 && f.Offset < len(b) {
@@ -54,7 +58,10 @@ func Packets(t *trace.Trace, host string) Capture {
 		})
 		flying = slices.Insert(flying, i, arrival{d.Arrives, e.N, packet(t, d.Arrives, b, d)})
 	}
-	land(1<<63 - 1)
+	land(math.MaxInt64)
+	if elided > 0 {
+		c.Comment += fmt.Sprintf(" %d packets are missing: of so many the trace keeps only the heads.", elided)
+	}
 	return c
 }
 

@@ -61,6 +61,12 @@ const (
 	maxReceiveBuffer = tcp.MaxBufferSize
 )
 
+// lossDetection is by duplicate acknowledgments and SACK (RFC 6675), without RACK-TLP
+// (RFC 8985). With that, the stack sometimes has no timer left for octets that were
+// not acknowledged (google/gvisor issue 6113), and it takes a probe that was sent too
+// early for a loss.
+var lossDetection = tcpip.TCPRecovery(0)
+
 var documentation = []netip.Prefix{ // RFC 5737
 	netip.MustParsePrefix("192.0.2.0/24"),
 	netip.MustParsePrefix("198.51.100.0/24"),
@@ -96,6 +102,10 @@ func newHost(l *Lab, c HostConfig, index int) (*Host, error) {
 		SecureRNG:          newChance(l.config.Seed, "secure", c.ID),
 	})
 	h.tcp = h.stack.TransportProtocolInstance(tcp.ProtocolNumber)
+	if err := h.stack.SetTransportProtocolOption(tcp.ProtocolNumber, &lossDetection); err != nil {
+		h.stop()
+		return nil, fmt.Errorf("tcp: the stack does not take the loss detection %v: %v", lossDetection, err)
+	}
 	if n := c.ReceiveBuffer; n != 0 {
 		size := tcpip.TCPReceiveBufferSizeRangeOption{Min: minReceiveBuffer, Default: n, Max: n}
 		fixed := tcpip.TCPModerateReceiveBufferOption(false)

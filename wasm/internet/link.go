@@ -37,9 +37,8 @@ const (
 	minMTU   = 68
 	maxMTU   = math.MaxUint16
 	maxDelay = 24 * time.Hour
-	// minDelay is that of 200 m of fibre. Where a round trip took no time at all, TCP
-	// would find everything that it just sent again overdue (RACK, RFC 8985, 6.2) and
-	// send it again, without end and without an instant passing.
+	// minDelay is that of 200 m of fibre. Whatever two stacks say to each other takes
+	// some time, so that they cannot go on for ever within one instant.
 	minDelay = time.Microsecond
 	// minHold is the longest that a packet is held back where the link has no delay.
 	minHold = time.Millisecond

@@ -28,7 +28,6 @@ type State struct {
 	Congestion         string // "open", "disorder", "fast recovery", "SACK recovery", "timeout recovery"
 	RTO                time.Duration
 	SRTT, RTTVar       time.Duration // 0 until measured (RFC 6298)
-	ReorderSeen        bool
 
 	// Inner is what the stack tells only when a segment has arrived on an
 	// established connection; nil otherwise.
@@ -92,7 +91,7 @@ func (h *Host) sample(p Packet, arrived bool) (State, bool) {
 		At: h.lab.clock.elapsed(), Host: h.id, Local: local, Remote: remote, Packet: p.Seq,
 		Name:             stateName(tcp.EndpointState(info.State)),
 		CongestionWindow: int(info.SndCwnd), Congestion: congestion(info.CcState),
-		RTO: info.RTO, SRTT: info.RTT, RTTVar: info.RTTVar, ReorderSeen: info.ReorderSeen,
+		RTO: info.RTO, SRTT: info.RTT, RTTVar: info.RTTVar,
 	}
 	if info.SndSsthresh != math.MaxUint32 { // what is left of the stack's "infinite"
 		s.SlowStartThreshold = int(info.SndSsthresh)

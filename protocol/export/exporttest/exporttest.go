@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -162,11 +163,78 @@ func TShark(t TB, c export.Capture, args ...string) []string {
 	return strings.Split(text, "\n")
 }
 
+// InOrder are arguments that let tshark put the segments of a connection in order
+// before it reads what they carry. By default it takes them as they come, and what
+// comes late or twice for an error of the layer above.
+var InOrder = []string{"-o", "tcp.reassemble_out_of_order:TRUE"}
+
 // Malformed returns a line for every packet in c that tshark finds fault with:
 // malformed at any layer, or with a wrong checksum.
 func Malformed(t TB, c export.Capture) []string {
 	t.Helper()
-	return TShark(t, c,
+	return TShark(t, c, append(InOrder,
 		"-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE",
-		"-Y", `_ws.malformed || ip.checksum.status == "Bad" || tcp.checksum.status == "Bad" || udp.checksum.status == "Bad"`)
+		"-Y", `_ws.malformed || ip.checksum.status == "Bad" || tcp.checksum.status == "Bad" || udp.checksum.status == "Bad"`)...)
+}
+
+// MarkFields are tshark's fields, behind "tcp.analysis.", that say what is
+// remarkable about a segment. Its retransmissions include the fast and the
+// spurious ones.
+var MarkFields = []string{
+	"retransmission", "fast_retransmission", "spurious_retransmission", "out_of_order", "lost_segment", "ack_lost_segment",
+	"duplicate_ack", "zero_window", "zero_window_probe", "zero_window_probe_ack", "window_update", "window_full",
+	"keep_alive", "keep_alive_ack",
+}
+
+// Marks turns the names that a trace has for marks, such as "duplicate-ack", into
+// those of MarkFields.
+func Marks(names []string) []string {
+	var fields []string
+	for _, field := range MarkFields {
+		name := strings.ReplaceAll(field, "_", "-")
+		switch field {
+		case "ack_lost_segment":
+			name = "acked-lost-segment"
+		case "retransmission":
+			if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, "-retransmission") }) {
+				fields = append(fields, field)
+				continue
+			}
+		}
+		if slices.Contains(names, name) {
+			fields = append(fields, field)
+		}
+	}
+	return fields
+}
+
+// Segment is what tshark says of a TCP segment in its connection. Numbers are as
+// it prints them, "" where it says nothing.
+type Segment struct {
+	Marks                                    []string // of MarkFields
+	Seq, Ack, Window, InFlight, DuplicateACK string
+}
+
+// Segments has tshark follow the TCP connections in c, which has nothing else.
+func Segments(t TB, c export.Capture) []Segment {
+	t.Helper()
+	args := []string{"-T", "fields"}
+	for _, field := range []string{"seq", "ack", "window_size", "analysis.bytes_in_flight", "analysis.duplicate_ack_num"} {
+		args = append(args, "-e", "tcp."+field)
+	}
+	for _, field := range MarkFields {
+		args = append(args, "-e", "tcp.analysis."+field)
+	}
+	var out []Segment
+	for _, line := range TShark(t, c, args...) {
+		columns := strings.Split(line, "\t")
+		s := Segment{Seq: columns[0], Ack: columns[1], Window: columns[2], InFlight: columns[3], DuplicateACK: columns[4]}
+		for i, field := range MarkFields {
+			if columns[5+i] != "" {
+				s.Marks = append(s.Marks, field)
+			}
+		}
+		out = append(out, s)
+	}
+	return out
 }

@@ -62,3 +62,15 @@ func TestMalformed(t *testing.T) {
 		assert.Len(t, exporttest.Malformed(t, capture(bad)), 1, at)
 	}
 }
+
+func TestMarks(t *testing.T) {
+	for names, want := range map[string]string{
+		"":                                    "",
+		"retransmission":                      "retransmission",
+		"fast-retransmission window-full":     "retransmission fast_retransmission window_full",
+		"zero-window spurious-retransmission": "retransmission spurious_retransmission zero_window",
+		"acked-lost-segment keep-alive-ack":   "ack_lost_segment keep_alive_ack",
+	} {
+		assert.Equal(t, strings.Fields(want), append([]string{}, exporttest.Marks(strings.Fields(names))...), names)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/pem"
 	"math/big"
+	"sync"
 	"time"
 )
 
@@ -23,17 +24,18 @@ const (
 type authority struct {
 	seed int64
 	now  func() time.Time
+	from time.Time // when the lab starts
 	key  ed25519.PrivateKey
 	cert *x509.Certificate
 	pem  string
 }
 
 func newAuthority(seed int64, now func() time.Time) (*authority, error) {
-	a := &authority{seed: seed, now: now}
+	a := &authority{seed: seed, now: now, from: now()}
 	a.key = a.derive("authority")
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "smtpscope lab CA"},
-		NotBefore: now().Add(-backdate), NotAfter: now().Add(authorityLife),
+		NotBefore: a.from.Add(-backdate), NotAfter: a.from.Add(authorityLife),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(nil, template, template, a.key.Public(), a.key)
@@ -53,23 +55,29 @@ func (a *authority) derive(label string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(sum[:])
 }
 
-// issue makes the TLS configuration of a server that has these names.
-func (a *authority) issue(names ...string) (*tls.Config, error) {
+// config is for a server that has these names. Its certificate is made when a
+// client first asks for it: most experiments do without.
+func (a *authority) config(names ...string) *tls.Config {
+	certificate := sync.OnceValues(func() (*tls.Certificate, error) { return a.issue(names) })
+	return &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() },
+		Time:           a.now,
+		// A ticket would be one more message, and of no use: nobody comes back.
+		SessionTicketsDisabled: true,
+	}
+}
+
+func (a *authority) issue(names []string) (*tls.Certificate, error) {
 	key := a.derive(names[0])
 	serial := sha256.Sum256(key.Public().(ed25519.PublicKey))
 	template := &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(serial[:8]), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: a.now().Add(-backdate), NotAfter: a.now().Add(leafLife), BasicConstraintsValid: true,
+		NotBefore: a.from.Add(-backdate), NotAfter: a.from.Add(leafLife), BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(nil, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}},
-		Time:         a.now,
-		// A ticket would be one more message, and of no use: nobody comes back.
-		SessionTicketsDisabled: true,
-	}, nil
+	return &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}, nil
 }

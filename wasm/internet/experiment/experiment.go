@@ -131,13 +131,13 @@ func (e *Experiment) Start(ctx context.Context) error {
 	e.session = session.New(session.Config{Plan: &plan, Dial: e.dial, Tool: c.Tool, Sink: sink{e}, Hosts: e.hosts(),
 		Pending: e.pending, Now: e.lab.Now, KeyLog: c.KeyLog})
 	e.packets = newPackets(e.session.Recorder(), trace.HostClient)
-	certificates := map[string]*tls.Config{}
+	domains := map[string][]string{}
+	for _, p := range e.places {
+		domains[p.name] = p.domains
+	}
 	e.mail = mail.New(mail.Config{Now: e.lab.Now, Files: c.Files, Seed: c.Plan.Seed, Event: e.mailed, Hop: e.hop,
-		TLS: func(name string) *tls.Config { return certificates[name] }})
+		TLS: func(name string) *tls.Config { return ca.config(append([]string{name}, domains[name]...)...) }})
 	for _, p := range e.places[1:] {
-		if certificates[p.name], err = ca.issue(append([]string{p.name}, p.domains...)...); err != nil {
-			return err
-		}
 		s, err := p.server(e.lab.Host(p.id))
 		if err != nil {
 			return err

@@ -24,6 +24,8 @@ const (
 	// packetsRecorded is how many packets have an event. Beyond it only those have
 	// one that something happened to, or that begin or end a connection.
 	packetsRecorded = 30000
+	// unrecorded stands for the event of a packet that has none.
+	unrecorded = -1
 )
 
 // packets writes the lab's packets into the trace, and what TCP says of them.
@@ -56,14 +58,14 @@ type end struct {
 }
 
 // sentOnce is a run of sequence numbers, and the event of the segment in which it was sent first.
+// A sender's runs are in order and have nothing in common.
 type sentOnce struct {
 	from, to uint32
 	event    int
 }
 
-// first is the event of the segment that first carried what is at a sequence
-// number, nil for what is new.
-func (e *end) first(seq uint32) *int {
+// first is the run of sequence numbers that has this one, nil for one that is new.
+func (e *end) first(seq uint32) *sentOnce {
 	i, found := slices.BinarySearchFunc(e.sent, seq, func(s sentOnce, seq uint32) int {
 		switch {
 		case s.to <= seq:
@@ -76,7 +78,7 @@ func (e *end) first(seq uint32) *int {
 	if !found {
 		return nil
 	}
-	return &e.sent[i].event
+	return &e.sent[i]
 }
 
 func newPackets(rec *trace.Recorder, client string) *packets {
@@ -119,25 +121,28 @@ func (p *packets) sent(packet internet.Packet) {
 	}
 	special := packet.Fate != internet.Delivered || data.Segment != nil && data.Segment.Again != nil || analysis.Marks != 0 ||
 		isTCP && segment.Flags.Has(dissect.SYN|dissect.FIN|dissect.RST)
-	if isTCP && packet.Fate != internet.Lost {
-		p.fly(packet)
-	}
 	p.taken++
-	if p.taken > packetsRecorded && !special {
+	event := unrecorded
+	if p.taken <= packetsRecorded || special {
+		at := p.rec.Packet(b)
+		e.At, e.Data = &at, trace.Encode(data)
+		if p.taken <= packetsWithFields || special {
+			e.Fields = dissect.Packet(b)
+		}
+		event = p.rec.Add(e)
+		p.events[packet.Seq] = event
+	}
+	if !isTCP {
 		return
 	}
-	at := p.rec.Packet(b)
-	e.At, e.Data = &at, trace.Encode(data)
-	if p.taken <= packetsWithFields || special {
-		e.Fields = dissect.Packet(b)
+	if segment.Len() > 0 && packet.Of < 0 && side.first(data.Segment.Seq) == nil {
+		side.sent = append(side.sent, sentOnce{data.Segment.Seq, data.Segment.Seq + segment.Len(), event})
 	}
-	n := p.rec.Add(e)
-	p.events[packet.Seq] = n
-	if isTCP {
-		if data.Segment.Again == nil && segment.Len() > 0 && packet.Of < 0 {
-			side.sent = append(side.sent, sentOnce{data.Segment.Seq, data.Segment.Seq + segment.Len(), n})
-		}
-		p.remark(side.host, n, analysis)
+	if packet.Fate != internet.Lost {
+		p.fly(packet)
+	}
+	if event != unrecorded {
+		p.remark(side.host, event, analysis)
 	}
 }
 
@@ -200,7 +205,9 @@ func (p *packets) describe(e *trace.Event, data *trace.PacketData, f *flow, side
 	}
 	d.Seq, d.Ack, d.Window, d.InFlight = a.Seq, a.Ack, a.Window, a.InFlight
 	if s.Len() > 0 {
-		d.Again = side.first(a.Seq)
+		if first := side.first(a.Seq); first != nil && first.event != unrecorded {
+			d.Again = &first.event
+		}
 	}
 	stream := f.streams[0]
 	if side == f.ends[1] {
@@ -277,8 +284,8 @@ func (p *packets) arrived(now time.Duration) {
 		if side == receiver {
 			receiver = f.ends[1]
 		}
-		a, ok := receiver.view.Add(packet.Arrives, s)
-		if event, recorded := p.events[packet.Seq]; ok && recorded {
+		a, _ := receiver.view.Add(packet.Arrives, s)
+		if event, recorded := p.events[packet.Seq]; recorded {
 			p.remark(receiver.host, event, a)
 		}
 	}

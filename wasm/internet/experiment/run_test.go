@@ -77,9 +77,14 @@ func memory(t *testing.T) hackpadfs.FS {
 func never() bool { return false }
 
 // run runs a plan to the end.
-func run(t *testing.T, s settings) (tr *trace.Trace) {
+func run(t *testing.T, s settings) *trace.Trace {
 	t.Helper()
-	lab(t, Config{Plan: planOf(t, s)}, func(t *testing.T, e *Experiment) {
+	return play(t, planOf(t, s))
+}
+
+func play(t *testing.T, p *session.Plan) (tr *trace.Trace) {
+	t.Helper()
+	lab(t, Config{Plan: p}, func(t *testing.T, e *Experiment) {
 		require.NoError(t, e.Start(t.Context()))
 		require.True(t, e.Run(never), "not over at %v", e.Elapsed())
 		tr = e.Result()

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"smtpscope/protocol/trace")
+	"smtpscope/protocol/trace"
+)
 
 // What is sent is delivered, to the last octet, whatever the link does to packets.
 func TestEveryOctetIsDelivered(t *testing.T) {
