@@ -96,6 +96,7 @@ test("the proxy goes away in mid-session, and comes back", async (t) => {
   const program = await startProgram(t);
   const page = await openPage(t, program.url, { expectedErrors: /WebSocket|net::ERR/ });
   const scope = new Scope(page);
+  await scope.target("Practice", "STARTTLS");
   await scope.button("Step").click();
   await scope.until("paused");
   await program.stop("SIGKILL");
@@ -110,6 +111,7 @@ test("the proxy goes away in mid-session, and comes back", async (t) => {
 test("a proxy that is told to stop says so", async (t) => {
   const program = await startProgram(t, "--drain", "200ms");
   const scope = new Scope(await openPage(t, program.url));
+  await scope.target("Practice", "STARTTLS");
   await scope.button("Step").click();
   await scope.until("paused");
   assert.equal(await program.stop("SIGTERM"), 0);
@@ -150,6 +152,7 @@ test("a panic in the engine is shown with its text, and the page starts again", 
   const page = await openPage(t, program.url);
   await page.context().route(/live-.*\.wasm$/, (route) => route.fulfill({ body: readFileSync(wasm), contentType: "application/wasm" }));
   const scope = new Scope(page);
+  await scope.target("Practice", "STARTTLS");
   await scope.button("Run").click();
   await scope.until("crashed");
   await page.getByText("the engine met a case that nobody thought of").first().waitFor();
