@@ -3,10 +3,11 @@ package practice
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 
-	"github.com/emersion/go-sasl"
+	gosasl "github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"smtpscope/protocol/sasl"
 )
 
 var (
@@ -33,9 +34,9 @@ func sameText(a, b string) int {
 	return subtle.ConstantTimeCompare(x[:], y[:])
 }
 
-// newPlain is AUTH PLAIN (RFC 4616). Nobody may act for someone else.
-func newPlain(accept func()) sasl.Server {
-	return smtpErrors{sasl.NewPlainServer(func(identity, username, password string) error {
+// newExchange is the server's side of AUTH. Nobody may act for someone else.
+func newExchange(mechanism string, accept func()) gosasl.Server {
+	return sasl.NewServer(mechanism, func(identity, username, password string) error {
 		if identity != "" && identity != username {
 			return errCredentials
 		}
@@ -44,42 +45,5 @@ func newPlain(accept func()) sasl.Server {
 		}
 		accept()
 		return nil
-	})}
-}
-
-// smtpErrors gives go-sasl's own errors the code of RFC 4954, 6; without it
-// go-smtp would call a malformed response a temporary failure.
-type smtpErrors struct{ sasl.Server }
-
-func (s smtpErrors) Next(response []byte) ([]byte, bool, error) {
-	challenge, done, err := s.Server.Next(response)
-	if reply := (*smtp.SMTPError)(nil); err != nil && !errors.As(err, &reply) {
-		err = errMalformed
-	}
-	return challenge, done, err
-}
-
-// login is AUTH LOGIN, which has no RFC, only habit: two prompts, two answers;
-// an initial response is the user name.
-type login struct {
-	accept   func()
-	prompted bool
-	username *string
-}
-
-func (l *login) Next(response []byte) (challenge []byte, done bool, err error) {
-	switch {
-	case response == nil && !l.prompted:
-		l.prompted = true
-		return []byte("Username:"), false, nil
-	case l.username == nil:
-		username := string(response)
-		l.username = &username
-		return []byte("Password:"), false, nil
-	}
-	if err := checkCredentials(*l.username, string(response)); err != nil {
-		return nil, false, err
-	}
-	l.accept()
-	return nil, true, nil
+	}, errMalformed)
 }

@@ -72,10 +72,8 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 	switch {
 	case !s.role.auth:
 		return nil, errNotHere
-	case mechanism == sasl.Plain:
-		return newPlain(accept), nil
-	case mechanism == sasl.Login:
-		return &login{accept: accept}, nil
+	case slices.Contains(s.AuthMechanisms(), mechanism):
+		return newExchange(mechanism, accept), nil
 	}
 	return nil, errMechanism
 }

@@ -1,10 +1,11 @@
 package mail
 
 import (
-	"errors"
+	"slices"
 
-	"github.com/emersion/go-sasl"
-	"github.com/emersion/go-smtp"
+	gosasl "github.com/emersion/go-sasl"
+
+	"smtpscope/protocol/sasl"
 )
 
 var (
@@ -19,18 +20,16 @@ func (s *inbound) AuthMechanisms() []string {
 	if len(s.server.Accounts) == 0 {
 		return nil
 	}
-	return []string{sasl.Plain, sasl.Login}
+	return []string{gosasl.Plain, gosasl.Login}
 }
 
 // Auth implements smtp.AuthSession.
-func (s *inbound) Auth(mechanism string) (sasl.Server, error) {
+func (s *inbound) Auth(mechanism string) (gosasl.Server, error) {
 	switch {
 	case len(s.server.Accounts) == 0:
 		return nil, errNoAccounts
-	case mechanism == sasl.Plain:
-		return plain{sasl.NewPlainServer(s.signIn)}, nil
-	case mechanism == sasl.Login:
-		return &login{session: s}, nil
+	case slices.Contains(s.AuthMechanisms(), mechanism):
+		return sasl.NewServer(mechanism, s.signIn, errMalformed), nil
 	}
 	return nil, errMechanism
 }
@@ -45,37 +44,4 @@ func (s *inbound) signIn(identity, username, password string) error {
 	defer s.mu.Unlock()
 	s.signedIn = true
 	return nil
-}
-
-// plain gives go-sasl's own errors the code of RFC 4954, 4; go-smtp would call a
-// malformed response a temporary failure.
-type plain struct{ sasl.Server }
-
-func (p plain) Next(response []byte) ([]byte, bool, error) {
-	challenge, done, err := p.Server.Next(response)
-	if r := (*smtp.SMTPError)(nil); err != nil && !errors.As(err, &r) {
-		err = errMalformed
-	}
-	return challenge, done, err
-}
-
-// login is AUTH LOGIN, which has no RFC, only habit: two prompts, two answers; an
-// initial response is the user name.
-type login struct {
-	session  *inbound
-	prompted bool
-	username *string
-}
-
-func (l *login) Next(response []byte) (challenge []byte, done bool, err error) {
-	switch {
-	case response == nil && !l.prompted:
-		l.prompted = true
-		return []byte("Username:"), false, nil
-	case l.username == nil:
-		username := string(response)
-		l.username = &username
-		return []byte("Password:"), false, nil
-	}
-	return nil, true, l.session.signIn("", *l.username, string(response))
 }
