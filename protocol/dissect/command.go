@@ -45,6 +45,7 @@ func Response(line []byte) []trace.Field {
 // there should be none.
 var commands = map[string]func(*cutter){
 	"auth":     authArguments,
+	"bdat":     chunk,
 	"data":     nil,
 	"ehlo":     clientName,
 	"expn":     argument,
@@ -57,6 +58,14 @@ var commands = map[string]func(*cutter){
 	"rset":     nil,
 	"starttls": nil,
 	"vrfy":     argument,
+}
+
+// chunk takes apart the arguments of BDAT (RFC 3030, 2).
+func chunk(c *cutter) {
+	c.leaf(0, c.word(), "chunk-size", "field.chunk-size", "")
+	c.spaces(0)
+	c.leaf(0, c.word(), "end-marker", "field.keyword", "")
+	c.spaces(0)
 }
 
 func argument(c *cutter) {

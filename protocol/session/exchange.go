@@ -19,11 +19,15 @@ import (
 // phases are the names that the result uses for what is being sent.
 var phases = map[smtp.Verb]string{
 	smtp.VerbEhlo: "ehlo", smtp.VerbHelo: "ehlo", smtp.VerbStartTLS: "starttls", smtp.VerbAuth: "auth", smtp.VerbResponse: "auth",
-	smtp.VerbMail: "mail", smtp.VerbRcpt: "rcpt", smtp.VerbData: "data", smtp.VerbMessage: "message", smtp.VerbQuit: "quit",
+	smtp.VerbMail: "mail", smtp.VerbRcpt: "rcpt", smtp.VerbData: "data", smtp.VerbMessage: "message", smtp.VerbBdat: "message", smtp.VerbQuit: "quit",
 }
 
 // send submits the next command, after the pause that the user may want.
 func (s *Session) send(ctx context.Context, next smtp.Command) *failure {
+	for _, text := range s.plot.notes {
+		s.note(text)
+	}
+	s.plot.notes = nil
 	cmd := command{Command: next}
 	var handle smtp.Handle
 	for problem := ""; ; {
@@ -54,8 +58,9 @@ func (s *Session) send(ctx context.Context, next smtp.Command) *failure {
 	return nil
 }
 
-// output records what the client wants sent. A message is written at once, a
-// command when nothing more joins its group.
+// output records what the client wants sent. A message, or a chunk of one with all
+// that stands before it in its group, is written at once, a command when nothing
+// more joins its group.
 func (s *Session) output(ctx context.Context, out smtp.Output) *failure {
 	cmd := s.commands[out.Handle]
 	if out.Verb == smtp.VerbMessage {
@@ -75,6 +80,7 @@ func (s *Session) output(ctx context.Context, out smtp.Output) *failure {
 		e.Kind, e.Fields = trace.KindResponse, dissect.Response(out.Bytes)
 	}
 	cmd.event = s.rec.Add(e)
+	s.dotSent = s.dotSent || cmd.Final() && len(cmd.Message) == 0
 	s.unsent = append(s.unsent, out.Bytes...)
 	return nil
 }
@@ -88,14 +94,20 @@ func (s *Session) flush(ctx context.Context) *failure {
 	return s.write(ctx, p, trace.Range{Stream: trace.TextOut, Off: s.rec.Len(trace.TextOut) - n, Len: n})
 }
 
-// outputMessage writes one chunk of a message. Its event follows the last one.
+// outputMessage writes a part of a message, or of a chunk of BDAT behind the
+// commands of its group. Their event follows the last part.
 func (s *Session) outputMessage(ctx context.Context, out smtp.Output, cmd *command) *failure {
 	if out.First {
 		s.conn.longMessage(true)
 		s.messageFrom, s.messageAt = int64(s.rec.Elapsed()), s.rec.Len(trace.TextOut)
 	}
 	at := s.rec.Append(trace.TextOut, out.Bytes)
-	f := s.write(ctx, out.Bytes, at)
+	p := out.Bytes
+	if n := len(s.unsent); n > 0 {
+		p, s.unsent = append(s.unsent, p...), nil
+		at.Off, at.Len = at.Off-int64(n), at.Len+int64(n)
+	}
+	f := s.write(ctx, p, at)
 	if !out.Last && f == nil {
 		if got, ok := s.reader.poll(); ok {
 			f = s.take(got) // a reply before the final dot
@@ -107,11 +119,14 @@ func (s *Session) outputMessage(ctx context.Context, out smtp.Output, cmd *comma
 	if st := out.Message; st != nil {
 		data.Size, data.Stuffed, data.Normalized = st.Size, st.Stuffed, st.Normalized
 	}
-	cmd.event = s.rec.Add(trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindMessage, Dir: trace.Out, Src: trace.Observed,
+	n := s.rec.Add(trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindMessage, Dir: trace.Out, Src: trace.Observed,
 		From: trace.HostClient, To: trace.HostServer, Data: trace.Encode(data),
 		At:   &trace.Range{Stream: trace.TextOut, Off: s.messageAt, Len: s.rec.Len(trace.TextOut) - s.messageAt},
 		Text: fmt.Sprintf("message, %d bytes", data.Size)})
-	s.dotSent = true
+	if cmd.Verb == smtp.VerbMessage { // what BDAT is answered by answers its line
+		cmd.event = n
+	}
+	s.dotSent = cmd.Final()
 	return f
 }
 
@@ -175,7 +190,6 @@ func (s *Session) reply(ev smtp.ReplyReceived) {
 		s.asked = false
 	}
 	s.last = ev.Verb
-	s.dotSent = s.dotSent && ev.Verb != smtp.VerbMessage
 
 	// The enhanced code stands in the first line too; the result names it once.
 	quote := &trace.ResultReply{Code: r.Code, Enhanced: data.Enhanced, Lines: slices.Clone(lines), Event: n}
@@ -185,6 +199,7 @@ func (s *Session) reply(ev smtp.ReplyReceived) {
 		}
 	}
 	s.plot.heard(s.phase, ev.State, cmd.Command, r, quote)
+	s.dotSent = s.dotSent && !cmd.Final() && !s.plot.abandoned
 }
 
 func firstLine(raw []byte) string {

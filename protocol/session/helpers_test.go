@@ -67,6 +67,7 @@ const serverName = "mx.example.net"
 //	S~ 220 h       says these bytes, no line end; Go escapes are understood
 //	C: EHLO *      wants this line; a star at the end stands for anything
 //	M              reads a message up to its final dot
+//	B 7 LAST       wants BDAT with this argument (a star at the end as above) and adds its octets to the message
 //	TLS            does the server's half of a handshake
 //	CLOSE          closes
 //	HANG           reads until the client closes
@@ -112,6 +113,22 @@ func (s script) serve(conn net.Conn, config *tls.Config) (out outcome) {
 				b.WriteString(strings.TrimPrefix(line, "."))
 			}
 			out.message = b.String()
+		case "B":
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return outcome{out.message, fmt.Errorf("%s: %w", step, err)}
+			}
+			got := strings.TrimSuffix(line, "\r\n")
+			var size int
+			fmt.Sscanf(got, "BDAT %d", &size)
+			octets := make([]byte, size)
+			if _, err := io.ReadFull(r, octets); err != nil {
+				return outcome{out.message, fmt.Errorf("%s: %w", step, err)}
+			}
+			out.message += string(octets)
+			if prefix, star := strings.CutSuffix("BDAT "+arg, "*"); got != prefix && !(star && strings.HasPrefix(got, prefix)) {
+				return outcome{out.message, fmt.Errorf("want BDAT %q, got %q", arg, got)}
+			}
 		case "TLS":
 			t := tls.Server(conn, config)
 			if err := t.Handshake(); err != nil {

@@ -62,6 +62,7 @@ func TestInterop(t *testing.T) {
 			}
 
 			t.Run("pipelining", func(t *testing.T) { testPipelining(t, server, len(delivered)) })
+			t.Run("extensions", func(t *testing.T) { testExtensions(t, server) })
 			t.Run("wrong password", func(t *testing.T) {
 				tr := runReal(t, server, "starttls", "PLAIN", "not-the-password", typed("no", "x\r\n"))
 				assert.Equal(t, trace.Rejected, tr.Result.Outcome)
@@ -114,6 +115,48 @@ func testPipelining(t *testing.T, server *realservers.Server, before int) {
 	half := len(delivered) / 2
 	assert.Equal(t, delivered[:half], delivered[half:])
 	assert.Equal(t, typed("all", ".\r\n"), string(delivered[len(delivered)-1]))
+}
+
+// What a server offers it takes, and what the mailbox holds is what was typed.
+func testExtensions(t *testing.T, server *realservers.Server) {
+	everywhere := map[realservers.Kind]string{
+		realservers.Postfix:  "SMTPUTF8 CHUNKING DSN",
+		realservers.GoSMTP:   "SMTPUTF8 CHUNKING BINARYMIME DSN",
+		realservers.Aiosmtpd: "SMTPUTF8",
+		realservers.Chasquid: "SMTPUTF8",
+	}
+	for _, c := range []struct {
+		name, needs string
+		options     map[string]any
+		from, data  string
+		sends       string // part of what was sent
+	}{
+		{"SMTPUTF8", "SMTPUTF8", map[string]any{"smtputf8": true}, server.Username, typed("Grüße", "Grüße\r\n"), "BODY=8BITMIME SMTPUTF8"},
+		{"CHUNKING", "CHUNKING", map[string]any{"chunking": true}, server.Username, typed("chunks", ".\r\n"), " LAST\r\n"},
+		{"CHUNKING in a group", "CHUNKING", map[string]any{"chunking": true, "pipelining": true}, server.Username, typed("group", "..\r\n"), " LAST\r\n"},
+		{"CHUNKING, several", "CHUNKING", map[string]any{"chunking": true}, server.Username,
+			typed("several", strings.Repeat(strings.Repeat("x", 76)+"\r\n", 5<<20/78)), "BDAT 4194304\r\n"},
+		{"DSN", "DSN", map[string]any{"dsn": map[string]any{"notify": []string{"failure", "delay"}, "ret": "hdrs", "envid": "a+b"}}, server.Username,
+			typed("notified", "x\r\n"), "ENVID=a+2Bb"},
+		{"BINARYMIME", "BINARYMIME", map[string]any{"chunking": true, "body": "binarymime"}, server.Username, typed("binary", "a\n.\r\x00\nb"), "BODY=BINARYMIME"},
+	} {
+		if !strings.Contains(everywhere[server.Kind], c.needs) {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			before, err := server.Messages(t.Context())
+			require.NoError(t, err)
+			tr := runPlan(t, server, server.SubmissionPort, "starttls", "PLAIN", server.Password, map[string]any{"options": c.options,
+				"messages": []any{map[string]any{"from": c.from, "to": []string{server.Recipient}, "data": c.data}}})
+			require.Equal(t, trace.Accepted, tr.Result.Outcome, "%+v\n%s", tr.Result.Error, server.Log())
+			text, _ := tr.Streams[trace.TextOut].Bytes(0, 64<<10)
+			assert.Contains(t, string(text), c.sends)
+			after, err := server.Messages(t.Context())
+			require.NoError(t, err)
+			require.Len(t, after, len(before)+1)
+			assert.True(t, c.data == string(after[len(before)]), "the mailbox holds what was typed; got %.300q", after[len(before)])
+		})
+	}
 }
 
 func typed(subject, body string) string {

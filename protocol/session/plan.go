@@ -68,18 +68,6 @@ type Message struct {
 	Data string   `json:"data"` // RFC 5322 text; line ends become CRLF
 }
 
-// Options are the extensions to use. Those that this version cannot use are
-// refused when they are asked for, never ignored.
-type Options struct {
-	Size       bool   `json:"size"`       // declare the size in MAIL where the server offers SIZE (RFC 1870); default true
-	Body       string `json:"body"`       // "7bit", "8bitmime", or "" to declare what the message needs (RFC 6152)
-	Pipelining bool   `json:"pipelining"` // send the commands of a mail transaction in groups where the server offers PIPELINING (RFC 2920)
-	Chunking   bool   `json:"chunking"`
-	SMTPUTF8   bool   `json:"smtputf8"`
-	RequireTLS bool   `json:"requiretls"`
-	Protocol   string `json:"protocol"` // "smtp"
-}
-
 // Pace says where the session stops and waits for its user. With
 // Options.Pipelining a group ends there: while the user steps, each command waits
 // for the reply to the one before.
@@ -142,16 +130,9 @@ func (p *Plan) check() error {
 		return fmt.Errorf("target.port: %d is not a port; want 1 to 65535", p.Target.Port)
 	case !slices.Contains([]Security{None, STARTTLS, Implicit}, p.Security):
 		return fmt.Errorf(`security: %q is unknown; want "none", "starttls" or "tls"`, p.Security)
-	case !slices.Contains([]string{"", "7bit", "8bitmime"}, p.Options.Body):
-		return fmt.Errorf(`options.body: %q cannot be sent by this version; want "7bit" or "8bitmime"`, p.Options.Body)
-	case p.Options.Protocol != "smtp":
-		return fmt.Errorf(`options.protocol: %q cannot be spoken by this version; want "smtp"`, p.Options.Protocol)
 	}
-	for key, asked := range map[string]bool{"chunking": p.Options.Chunking, "smtputf8": p.Options.SMTPUTF8,
-		"requiretls": p.Options.RequireTLS} {
-		if asked {
-			return fmt.Errorf("options.%s: this version cannot use it; leave it out or say false", key)
-		}
+	if err := p.Options.check(); err != nil {
+		return err
 	}
 	if err := p.checkLab(); err != nil {
 		return err
@@ -169,23 +150,42 @@ func (p *Plan) check() error {
 			return fmt.Errorf("auth.mechanism: %w", err)
 		}
 	}
+	if err := p.checkAddresses(); err != nil {
+		return err
+	}
+	for i, b := range p.Pace.Breakpoints {
+		when, verb, ok := strings.Cut(b, ":")
+		if !ok || verb == "" || (when != "before" && when != "after") {
+			return fmt.Errorf(`pace.breakpoints[%d]: %q is not a breakpoint; want "before:DATA" or "after:EHLO"`, i, b)
+		}
+	}
+	return nil
+}
+
+func (p *Plan) checkAddresses() error {
+	var declared []string
+	if p.Options.SMTPUTF8 {
+		declared = []string{"SMTPUTF8"}
+	}
+	check := func(address string, err error) error {
+		if !p.Options.SMTPUTF8 && !isASCII(address) {
+			return fmt.Errorf("%q has characters beyond ASCII, which needs SMTPUTF8 (RFC 6531): say options.smtputf8 true", address)
+		}
+		return err
+	}
 	for i, m := range p.Messages {
-		if _, err := smtp.Mail(m.From); err != nil {
+		_, err := smtp.Mail(m.From, declared...)
+		if err := check(m.From, err); err != nil {
 			return fmt.Errorf("messages[%d].from: %w", i, err)
 		}
 		if len(m.To) == 0 {
 			return fmt.Errorf("messages[%d].to: empty; name at least one recipient", i)
 		}
 		for j, to := range m.To {
-			if _, err := smtp.Rcpt(to); err != nil {
+			_, err := smtp.RcptUTF8(to)
+			if err := check(to, err); err != nil {
 				return fmt.Errorf("messages[%d].to[%d]: %w", i, j, err)
 			}
-		}
-	}
-	for i, b := range p.Pace.Breakpoints {
-		when, verb, ok := strings.Cut(b, ":")
-		if !ok || verb == "" || (when != "before" && when != "after") {
-			return fmt.Errorf(`pace.breakpoints[%d]: %q is not a breakpoint; want "before:DATA" or "after:EHLO"`, i, b)
 		}
 	}
 	return nil

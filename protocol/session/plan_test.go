@@ -41,8 +41,8 @@ func TestParsePlanErrors(t *testing.T) {
 		{"text for a number", `{"link": {"loss": "0.1"}}`, "link.loss: want a number, got a text."},
 		{"truth for a number", `{"link": {"loss": true}}`, "link.loss: want a number, got true."},
 		{"long", `{"ehlo": ` + strings.Repeat("1", 50) + `}`, "ehlo: want a text, got " + strings.Repeat("1", 40) + "…."},
-		{"unusable option", `{"target": {"mode": "live", "host": "a"}, "options": {"chunking": true}}`,
-			"options.chunking: this version cannot use it; leave it out or say false."},
+		{"unusable option", `{"target": {"mode": "live", "host": "a"}, "options": {"protocol": "lmtp"}}`,
+			`options.protocol: "lmtp" cannot be spoken by this version; want "smtp".`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := session.ParsePlan([]byte(c.plan))

@@ -19,20 +19,30 @@ type plot struct {
 	plan *Plan
 
 	secure     bool // TLS is on
+	verified   bool // and its certificate is trusted
 	helo       bool // EHLO was refused
 	signedIn   bool
 	mechanism  gosasl.Client           // of the exchange that is open
 	postponed  *string                 // its initial response, where AUTH had no room for it
 	challenge  *smtp.Reply             // the 334 to answer
+	mails      int                     // transactions that were begun
 	message    int                     // index of the current message
-	recipient  int                     // index of its next recipient
+	from, to   int                     // those of its recipients that the current transaction is for
+	recipient  int                     // index of the next one
 	recipients []trace.RecipientResult // those that were answered
+	kept       int                     // how many of them in earlier transactions
+	queueID    string                  // of the first transaction that was accepted
+	octets     []byte                  // of the current message, when BDAT sends it
+	octet      int                     // how many of them were sent
 	abandoned  bool                    // nothing more of the current message can be done; it is finished when all of it is answered
 	results    []trace.MessageResult
 
 	accepted  *trace.ResultReply // to the last message that was accepted
 	rejection *failure           // the first reply that refused a message or a recipient
 	failure   *failure           // why the rest of the plan is not done; QUIT follows
+
+	noted []string // what has been remarked upon
+	notes []string // those of it that are not in the trace yet
 }
 
 // next is the command that the plan asks for now, and false when nothing is left
@@ -51,8 +61,8 @@ func (p *plot) next(c *smtp.Client) (smtp.Command, bool) {
 		return p.ready(c.Server()), true
 	case smtp.StateAuth:
 		return p.respond(), true
-	case smtp.StateMail, smtp.StateRcpt:
-		return p.transaction(), true
+	case smtp.StateMail, smtp.StateRcpt, smtp.StateChunks, smtp.StateFailed:
+		return p.transaction(c.Server()), true
 	case smtp.StateData:
 		if p.abandoned { // no recipient is left, and the server wants the message all the same (RFC 2920, 3.1)
 			return smtp.Message(nil), true
@@ -87,6 +97,10 @@ func (p *plot) ready(server *smtp.Server) smtp.Command {
 		return p.signIn(server)
 	case p.message == len(p.plan.Messages):
 		return smtp.Quit()
+	}
+	if most := server.Limits().MailMax; most > 0 && p.mails >= most {
+		return p.giveUp(failure{phase: "mail", code: trace.CodeUnsupported,
+			message: fmt.Sprintf("The server's limit of mail transactions in one session is %d (MAILMAX, RFC 9422, 4.1). What is left of the plan was not sent: send it in another session.", most)})
 	}
 	return p.mail(server)
 }
@@ -168,49 +182,41 @@ func (p *plot) current() Message {
 
 func (p *plot) mail(server *smtp.Server) smtp.Command {
 	m := p.current()
-	size := smtp.Measure([]byte(m.Data)).Size
-	var params []string
-	if _, offered := server.Ext("SIZE"); offered {
-		if limit, known := server.MaxSize(); known && limit > 0 && size > limit {
-			p.reject(failure{phase: "mail", code: trace.CodeRejected, permanent: true,
-				message: fmt.Sprintf("The message has %d octets and the server takes at most %d (SIZE, RFC 1870). It was not sent.", size, limit)})
-			return p.ready(server)
-		}
-		if p.plan.Options.Size {
-			params = append(params, fmt.Sprintf("SIZE=%d", size))
-		}
+	p.to = p.from + fitting(server.Limits(), m.To[p.from:])
+	if p.to < len(m.To) {
+		p.note("The server limits the recipients of a mail transaction (LIMITS, RFC 9422): the message goes to some of them at a time.")
 	}
-	_, takes8bit := server.Ext("8BITMIME")
-	needs8bit := strings.IndexFunc(m.Data, func(r rune) bool { return r > 0x7f }) >= 0
-	switch {
-	case needs8bit && (!takes8bit || p.plan.Options.Body == "7bit"):
-		p.reject(failure{phase: "mail", code: trace.CodeUnsupported, permanent: true,
-			message: "The message has bytes above 127 and cannot be sent as 7-bit text: encode it as quoted-printable or base64, or use a server that offers 8BITMIME (RFC 6152) and leave options.body empty."})
+	params, f := p.mailParams(server, m)
+	if f != nil {
+		p.reject(*f)
 		return p.ready(server)
-	case takes8bit && (needs8bit || p.plan.Options.Body == "8bitmime"):
-		params = append(params, "BODY=8BITMIME")
 	}
-	p.recipient, p.recipients = 0, nil
+	p.recipient, p.recipients, p.octet = p.from, p.recipients[:p.kept], 0
 	return must(smtp.Mail(m.From, params...))
 }
 
-func (p *plot) transaction() smtp.Command {
+func (p *plot) transaction(server *smtp.Server) smtp.Command {
 	m := p.current()
 	switch {
-	case p.failure != nil || p.abandoned && p.message+1 >= len(p.plan.Messages):
+	case p.failure != nil || p.abandoned && p.message+1 >= len(p.plan.Messages) && p.to >= len(m.To):
 		return smtp.Quit()
 	case p.abandoned || p.message >= len(p.plan.Messages):
 		return smtp.Rset()
-	case p.recipient < len(m.To):
-		return must(smtp.Rcpt(m.To[p.recipient]))
+	case p.recipient < p.to:
+		return must(smtp.RcptUTF8(m.To[p.recipient], p.rcptParams(server, m.To[p.recipient])...))
 	}
-	return smtp.Data()
+	return p.content(server)
 }
 
 // sent takes in what was submitted.
 func (p *plot) sent(cmd smtp.Command) {
-	if cmd.Verb == smtp.VerbRcpt {
+	switch cmd.Verb {
+	case smtp.VerbMail:
+		p.mails++
+	case smtp.VerbRcpt:
 		p.recipient++
+	case smtp.VerbBdat:
+		p.octet += len(cmd.Message)
 	}
 }
 
@@ -256,12 +262,20 @@ func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.R
 		switch {
 		case r.Intermediate():
 			// The user may have asked again after a refusal.
-			p.abandoned = p.abandoned && !slices.ContainsFunc(p.recipients, func(r trace.RecipientResult) bool { return r.Outcome == trace.Accepted })
+			p.abandoned = p.abandoned && !slices.ContainsFunc(p.recipients[p.kept:], accepted)
 		case state == smtp.StateRcpt:
 			p.reject(*rejected("data", r, quote))
 		}
+	case smtp.VerbBdat:
+		switch {
+		case r.Positive() && cmd.Final() && state == smtp.StateReady:
+			p.accepted = quote
+			p.finish(trace.Accepted, queueID(r))
+		case !r.Positive() && (state == smtp.StateFailed || state == smtp.StateRcpt || state == smtp.StateChunks): // the last two before its end
+			p.reject(*rejected("message", r, quote))
+		}
 	case smtp.VerbRset:
-		if !r.Positive() && (state == smtp.StateMail || state == smtp.StateRcpt) {
+		if !r.Positive() && slices.Contains([]smtp.State{smtp.StateMail, smtp.StateRcpt, smtp.StateChunks, smtp.StateFailed}, state) {
 			p.failure = &failure{phase: "mail", code: trace.CodeProtocol, permanent: r.Permanent(), reply: quote,
 				message: fmt.Sprintf("The server answered %d to RSET, which it has no reason to refuse (RFC 5321, 4.1.1.5): what comes next would mix with the transaction before, so the session ended.", r.Code)}
 		}
@@ -289,7 +303,7 @@ func (p *plot) heardRecipient(state smtp.State, cmd smtp.Command, r *smtp.Reply,
 		}
 	}
 	p.recipients = append(p.recipients, result)
-	if len(p.recipients) >= len(p.current().To) && state == smtp.StateMail {
+	if len(p.recipients)-p.kept >= p.to-p.from && state == smtp.StateMail {
 		p.abandoned = true // no recipient is left to deliver to
 	}
 }
@@ -302,7 +316,7 @@ func (p *plot) reject(f failure) {
 	p.abandoned = true
 }
 
-// conclude finishes a message that was given up.
+// conclude finishes a transaction that was given up.
 func (p *plot) conclude() {
 	if p.abandoned {
 		p.finish(trace.Rejected, "")
@@ -310,25 +324,39 @@ func (p *plot) conclude() {
 	}
 }
 
+// finish says what became of the transaction, and of the message when it was the last one for it.
 func (p *plot) finish(o trace.Outcome, queueID string) {
 	if p.message >= len(p.plan.Messages) {
 		return
 	}
 	m := p.plan.Messages[p.message]
-	for _, to := range m.To[min(len(p.recipients), len(m.To)):] {
+	if p.to <= p.from { // none was begun for the recipients that are left
+		p.to = len(m.To)
+	}
+	for _, to := range m.To[min(p.from+len(p.recipients)-p.kept, p.to):p.to] {
 		p.recipients = append(p.recipients, trace.RecipientResult{To: to, Outcome: o})
 	}
-	for i := range p.recipients {
-		if r := &p.recipients[i]; r.Outcome == trace.Accepted {
+	for i := range p.recipients[p.kept:] {
+		if r := &p.recipients[p.kept+i]; r.Outcome == trace.Accepted {
 			r.Outcome = o // what became of the message became of its recipients
 		}
 	}
-	if o == trace.Accepted && slices.ContainsFunc(p.recipients, func(r trace.RecipientResult) bool { return r.Outcome != trace.Accepted }) {
+	if p.queueID == "" {
+		p.queueID = queueID
+	}
+	if p.to < len(m.To) {
+		p.from, p.kept = p.to, len(p.recipients)
+		return
+	}
+	if slices.ContainsFunc(p.recipients, accepted) && slices.ContainsFunc(p.recipients, func(r trace.RecipientResult) bool { return !accepted(r) }) {
 		o = trace.Partial
 	}
-	p.results = append(p.results, trace.MessageResult{Outcome: o, QueueID: queueID, Recipients: p.recipients})
-	p.message, p.recipient, p.recipients = p.message+1, 0, nil
+	p.results = append(p.results, trace.MessageResult{Outcome: o, QueueID: p.queueID, Recipients: p.recipients})
+	p.message, p.from, p.to, p.recipient, p.recipients, p.kept, p.queueID = p.message+1, 0, 0, 0, nil, 0, ""
+	p.octets, p.octet = nil, 0
 }
+
+func accepted(r trace.RecipientResult) bool { return r.Outcome == trace.Accepted }
 
 // verdict sums up. f is what ended the session early, nil when it ended by itself.
 func (p *plot) verdict(phase string, f *failure) trace.Result {

@@ -88,7 +88,7 @@ type Session struct {
 
 	messageFrom int64 // T and offset at which the message being sent began
 	messageAt   int64
-	dotSent     bool // the final dot is out and not answered yet
+	dotSent     bool // the final dot, or the last octet of the last BDAT, is out and not answered yet
 }
 
 // command is what was submitted, and its event once it is sent.
@@ -269,7 +269,7 @@ func (s *Session) settle(ctx context.Context) (over bool, f *failure) {
 			if ev.Expected {
 				return true, nil
 			}
-			if s.plot.abandoned && (ev.Awaiting == smtp.VerbRcpt || ev.Awaiting == smtp.VerbData) {
+			if s.plot.abandoned && (ev.Awaiting == smtp.VerbRcpt || ev.Awaiting == smtp.VerbData || ev.Awaiting == smtp.VerbBdat) {
 				return true, s.plot.rejection // the rest of a group has no answer, because what it began with was refused
 			}
 			return true, s.closedFailure(s.lost)

@@ -57,6 +57,7 @@ func (s *Session) startTLS(ctx context.Context) *failure {
 	}
 	err := s.conn.handshake(ctx, config)
 	if err == nil {
+		s.plot.verified = h.Verified
 		s.roundTrips += h.RoundTrips
 		s.rec.Add(trace.Event{Layer: trace.LayerTLS, Kind: trace.KindHandshake, Src: trace.Derived,
 			From: trace.HostClient, To: trace.HostServer, Data: trace.Encode(h),

@@ -153,7 +153,7 @@ func (s *Session) pending(next smtp.Command, problem string) *Pending {
 // cannot be sent; nil is next itself. Breaking the rules on purpose is for practice only.
 func (s *Session) edit(next smtp.Command, text *string) (cmd command, problem string) {
 	cmd.Command = next
-	if text == nil {
+	if text == nil || next.Verb != smtp.VerbMessage && *text == next.Line() {
 		return cmd, ""
 	}
 	var err error

@@ -4,21 +4,37 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
 	rfcSyntax  = "RFC 5321, 4.1.2"
 	rfcLiteral = "RFC 5321, 4.1.3"
+	rfcUTF8    = "RFC 6531, 3.3"
 )
+
+// charset is what an address is made of.
+type charset bool
+
+const (
+	ascii         charset = false
+	international charset = true // UTF-8 in atoms, quoted strings and labels (RFC 6531, 3.3)
+)
+
+// takes reports an octet that only an international address has.
+func (cs charset) takes(c byte) bool { return cs == international && c >= utf8.RuneSelf }
 
 // checkMailbox checks Mailbox = Local-part "@" ( Domain / address-literal ) of
 // RFC 5321, 4.1.2 and the limits of a path. What is how errors call it.
-func checkMailbox(what, s string) error {
+func checkMailbox(what, s string, cs charset) error {
 	fail := func(at int, problem string) error { return &SyntaxError{what, s, at, problem, rfcSyntax} }
 	if s == "" {
 		return fail(-1, "an address is missing")
 	}
-	at, err := localPart(what, s)
+	if cs == international && !utf8.ValidString(s) {
+		return &SyntaxError{what, s, -1, "what is beyond ASCII must be UTF-8", rfcUTF8}
+	}
+	at, err := localPart(what, s, cs)
 	if err != nil {
 		return err
 	}
@@ -28,7 +44,7 @@ func checkMailbox(what, s string) error {
 	if at > MaxLocalPart {
 		return &SyntaxError{what, s, -1, fmt.Sprintf("the local-part has %d octets, the limit is %d", at, MaxLocalPart), "RFC 5321, 4.5.3.1.1"}
 	}
-	if err := checkHost(what, s, at+1); err != nil {
+	if err := checkHost(what, s, at+1, cs); err != nil {
 		return err
 	}
 	if n := len("<>") + len(s); n > MaxPath {
@@ -39,13 +55,13 @@ func checkMailbox(what, s string) error {
 
 // localPart checks Local-part = Dot-string / Quoted-string and returns where it
 // ends: at an "@" or at the end of s.
-func localPart(what, s string) (end int, err error) {
+func localPart(what, s string, cs charset) (end int, err error) {
 	fail := func(at int, problem string) (int, error) {
 		return 0, &SyntaxError{what, s, at, problem, rfcSyntax}
 	}
 	switch s[0] {
 	case '"':
-		return quotedString(what, s)
+		return quotedString(what, s, cs)
 	case '<':
 		return fail(0, "give the address without angle brackets")
 	case '@':
@@ -59,7 +75,7 @@ func localPart(what, s string) (end int, err error) {
 				return fail(i, "a dot at the start of the local-part or after another dot needs the quoted form")
 			}
 			atom = i + 1
-		case !isAtext(s[i]):
+		case !isAtext(s[i]) && !cs.takes(s[i]):
 			return 0, badOctet(what, s, i, "is not allowed in a local-part without quotes")
 		}
 		end = i + 1
@@ -71,7 +87,7 @@ func localPart(what, s string) (end int, err error) {
 }
 
 // quotedString checks Quoted-string at the start of s and returns its end.
-func quotedString(what, s string) (end int, err error) {
+func quotedString(what, s string, cs charset) (end int, err error) {
 	for i := 1; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"':
@@ -81,7 +97,7 @@ func quotedString(what, s string) (end int, err error) {
 			return i + 1, nil
 		case c == '\\' && i+1 < len(s) && s[i+1] >= ' ' && s[i+1] < 0x7f:
 			i++
-		case c == '\\' || c < ' ' || c >= 0x7f:
+		case c == '\\' || c < ' ' || c >= 0x7f && !cs.takes(c):
 			return 0, badOctet(what, s, i, "is not allowed in a quoted local-part")
 		}
 	}
@@ -89,7 +105,7 @@ func quotedString(what, s string) (end int, err error) {
 }
 
 // checkHost checks Domain or address-literal, which are s from the given offset on.
-func checkHost(what, s string, from int) error {
+func checkHost(what, s string, from int, cs charset) error {
 	host := s[from:]
 	fail := func(at int, problem string) error { return &SyntaxError{what, s, at, problem, rfcSyntax} }
 	if host == "" {
@@ -105,7 +121,7 @@ func checkHost(what, s string, from int) error {
 		first := i == from || s[i-1] == '.'
 		last := i+1 == len(s) || s[i+1] == '.'
 		switch c := s[i]; {
-		case isAlnum(c):
+		case isAlnum(c), cs.takes(c):
 		case c == '.' && !first && i+1 < len(s):
 		case c == '.':
 			return fail(i, "a dot in a domain stands between two labels")
@@ -145,7 +161,7 @@ func badOctet(what, s string, at int, problem string) error {
 	case c == ' ':
 		name = "a space"
 	case c >= 0x80:
-		return &SyntaxError{what, s, at, "a character beyond ASCII needs the extension SMTPUTF8 (RFC 6531), which this command does not use; " +
+		return &SyntaxError{what, s, at, "a character beyond ASCII needs the parameter SMTPUTF8 (RFC 6531), which is not here; " +
 			"a domain has an ASCII form that starts with xn--", rfcSyntax}
 	case c < ' ' || c == 0x7f:
 		name = fmt.Sprintf("the control byte 0x%02x", c)

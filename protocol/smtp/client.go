@@ -1,7 +1,7 @@
 // Package smtp is the client side of SMTP (RFC 5321) as a state machine without
 // input and output: bytes of the server in, events out. It speaks the commands of
-// RFC 5321, STARTTLS (RFC 3207) and AUTH (RFC 4954), and sends commands in groups
-// when it is given several at once (RFC 2920).
+// RFC 5321, STARTTLS (RFC 3207), AUTH (RFC 4954) and BDAT (RFC 3030), and sends
+// commands in groups when it is given several at once (RFC 2920).
 //
 // It refuses to know sockets, clocks, TLS and SASL mechanisms: a driver sends what
 // Output events carry, feeds what it reads, keeps time by Deadline events, does
@@ -12,7 +12,9 @@ package smtp
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Options of a client. The zero value is usable.
@@ -32,6 +34,10 @@ type Client struct {
 	authenticated bool
 	ehloPutOff    bool // the last EHLO was answered 4yz
 
+	// What the MAIL of the transaction declared.
+	charset charset // of its addresses
+	binary  bool    // BODY=BINARYMIME
+
 	in, out int64 // bytes received and bytes output
 	parser  replyParser
 	replyAt int64 // where the reply that is being received starts
@@ -41,7 +47,9 @@ type Client struct {
 	sent    Handle        // the last one whose output is out
 	pending []pending     // not answered, oldest first
 	message *transparency // the message text, while it is being sent
-	timed   bool          // the Deadline of its next chunk is out
+	octets  []byte        // those of BDAT, the last pending command, while they are being sent
+	octet   int           // how many of them are out
+	timed   bool          // the Deadline of the next Output of either is out
 	upgrade bool          // UpgradeTLS is due
 	timing  bool          // a Deadline is running
 	goodbye bool          // the server announced that it will close
@@ -55,6 +63,7 @@ type pending struct {
 	verb   Verb
 	raw    bool
 	behind bool // sent while others were pending
+	last   bool // the last chunk
 	octets int  // of its line
 }
 
@@ -65,7 +74,7 @@ type claim int
 const (
 	answer      claim = iota // the oldest pending command
 	unsolicited              // nothing
-	early                    // the message, of which the end is not out yet
+	early                    // the message or chunk, of which the end is not out yet
 )
 
 // NewClient returns a client that awaits the greeting.
@@ -138,6 +147,11 @@ func (c *Client) holds(guard string) bool {
 	case guardStartTLS:
 		_, offered := c.server.Ext("STARTTLS")
 		return offered && !c.tls
+	case guardBdat:
+		_, offered := c.server.Ext("CHUNKING")
+		return offered
+	case guardData:
+		return !c.binary
 	case guardAuth:
 		_, offered := c.server.Ext("AUTH")
 		return offered && !c.authenticated
@@ -159,8 +173,11 @@ func (c *Client) Submit(cmd Command) (Handle, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := c.suits(cmd); err != nil {
+		return 0, err
+	}
 	c.last++
-	p := pending{handle: c.last, verb: verb, raw: cmd.Raw, behind: len(c.pending) > 0}
+	p := pending{handle: c.last, verb: verb, raw: cmd.Raw, behind: len(c.pending) > 0, last: cmd.Final()}
 	if verb == VerbMessage {
 		c.pending = append(c.pending, p)
 		c.message = newTransparency(cmd.Message)
@@ -172,11 +189,30 @@ func (c *Client) Submit(cmd Command) (Handle, error) {
 	p.octets = len(o.Bytes)
 	c.pending = append(c.pending, p)
 	c.out += int64(len(o.Bytes))
+	if verb == VerbBdat {
+		c.octets, c.octet = cmd.Message, 0
+	}
 	if !p.behind {
 		c.deadline(verb, WaitFor(verb))
 	}
 	c.push(o)
 	return c.last, nil
+}
+
+// suits takes in what MAIL declares and holds what follows to it.
+func (c *Client) suits(cmd Command) error {
+	switch {
+	case cmd.Verb == VerbMail:
+		params := cmd.mailParams()
+		c.charset = charsetOf(params)
+		c.binary = slices.ContainsFunc(params, func(p string) bool { return strings.EqualFold(p, "BODY=BINARYMIME") })
+	case cmd.Verb == VerbRcpt && !cmd.Raw && c.charset == ascii:
+		if i := strings.IndexFunc(cmd.Arg, func(r rune) bool { return r >= utf8.RuneSelf }); i >= 0 {
+			return &SyntaxError{"forward-path", cmd.Arg, i, "a character beyond ASCII needs the parameter SMTPUTF8 of MAIL, " +
+				"which this transaction began without", "RFC 6531, 3.4"}
+		}
+	}
+	return nil
 }
 
 // permit returns the verb as which a command may be sent now.
@@ -218,19 +254,37 @@ func (c *Client) Next() Event {
 	case c.upgrade:
 		c.upgrade = false
 		return UpgradeTLS{}
-	case c.message != nil && !c.timed:
+	case (c.message != nil || len(c.octets) > 0) && !c.timed:
 		c.timed, c.timing = true, true
 		return Deadline{VerbMessage, WaitDataBlock}
 	case c.message != nil:
+		c.timed = false
+		return c.text()
+	case len(c.octets) > 0:
 		c.timed = false
 		return c.chunk()
 	}
 	return nil
 }
 
-// chunk makes the next Output of the message. Only now: a message of any size
-// costs the memory of one chunk.
+// chunk makes the next Output of the octets of BDAT.
 func (c *Client) chunk() Event {
+	p := c.pending[len(c.pending)-1]
+	end := min(c.octet+MaxChunk, len(c.octets))
+	e := Output{Handle: p.handle, Verb: VerbMessage, Off: c.out, Bytes: c.octets[c.octet:end], First: c.octet == 0, Last: end == len(c.octets)}
+	c.out += int64(len(e.Bytes))
+	c.octet = end
+	if e.Last {
+		e.Message = &MessageStats{Size: int64(len(c.octets))}
+		c.octets = nil
+		c.deadline(c.pending[0].verb, WaitFor(c.pending[0].verb))
+	}
+	return e
+}
+
+// text makes the next Output of the message. Only now: a message of any size
+// costs the memory of one chunk.
+func (c *Client) text() Event {
 	// At most every octet becomes two: a dot, or a line end that lacks one of its two.
 	size := min(MaxChunk, 2*(len(c.message.text)-c.message.pos)+16)
 	first := c.message.pos == 0
@@ -281,6 +335,8 @@ func (c *Client) claims() claim {
 		return early
 	case len(c.pending) == 0 || c.pending[0].handle > c.sent:
 		return unsolicited
+	case len(c.octets) > 0 && len(c.pending) == 1:
+		return early
 	}
 	return answer
 }
@@ -294,7 +350,7 @@ func (c *Client) reply(r *Reply) {
 		// The server has refused the message before its end. Nothing more of it
 		// is sent; but there is no way to break off and go on with a command,
 		// as only the final dot would end the message.
-		c.message, c.timed = nil, false
+		c.abort()
 		c.answered(r)
 	default:
 		c.unasked(r)
@@ -307,6 +363,9 @@ func (c *Client) answered(r *Reply) {
 	c.pending = c.pending[1:]
 	c.learn(p.verb, r)
 	row, ok := onReply(c.state, p, r.Code)
+	if c.claim == early && row.On != on421 {
+		row, ok = Transition{}, false
+	}
 	c.report(p, r, row, ok)
 	switch {
 	case ok:
@@ -325,7 +384,7 @@ func (c *Client) answered(r *Reply) {
 func (c *Client) unasked(r *Reply) {
 	r.readEnhanced()
 	if r.Code == 421 {
-		c.message, c.timed = nil, false
+		c.abort()
 		c.report(pending{}, r, on(c.state, on421), true)
 		return
 	}
@@ -344,6 +403,9 @@ func (c *Client) report(p pending, r *Reply, row Transition, ok bool) {
 	from := c.state
 	if ok {
 		c.state = row.Next
+	}
+	if c.state == StateClosed { // a 421 to what stood before a chunk in its group
+		c.abort()
 	}
 	c.goodbye = c.goodbye || r.Code == 421 || c.state == StateQuit
 	c.push(ReplyReceived{Handle: p.handle, Verb: p.verb, Reply: r, Off: c.replyAt, Len: c.in - c.replyAt,
@@ -425,9 +487,13 @@ func (c *Client) desync(cause Cause, off int64, reason string) {
 
 // stop ends what is going on. What is pending stays so: Closed names it.
 func (c *Client) stop() {
-	c.message, c.timed, c.upgrade = nil, false, false
+	c.abort()
+	c.upgrade = false
 	c.deadline("", 0)
 }
+
+// abort sends no more of the message.
+func (c *Client) abort() { c.message, c.octets, c.timed = nil, nil, false }
 
 // move takes a row of the table.
 func (c *Client) move(t Transition) {

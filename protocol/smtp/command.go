@@ -3,7 +3,10 @@ package smtp
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Verb is the first word of a command, in upper case, or, in lower case, something
@@ -24,10 +27,11 @@ const (
 	VerbQuit     Verb = "QUIT"
 	VerbStartTLS Verb = "STARTTLS"
 	VerbAuth     Verb = "AUTH"
+	VerbBdat     Verb = "BDAT"
 
 	VerbGreeting Verb = "greeting" // awaited only
 	VerbResponse Verb = "response" // a line of the client in an AUTH exchange
-	VerbMessage  Verb = "message"  // the message text up to the final dot
+	VerbMessage  Verb = "message"  // the message text up to the final dot, or the octets of BDAT
 )
 
 // Command is something to send. The functions below make valid ones.
@@ -40,8 +44,9 @@ type Command struct {
 	// is then read from the line. CR, LF and NUL are refused all the same, and
 	// so is everything while the server does not read commands.
 	Raw bool
-	// Message is the text of VerbMessage. The client reads it until the last
-	// chunk is out; it must not change before.
+	// Message is the text of VerbMessage, and the octets behind the line of
+	// VerbBdat. The client reads it until the last of it is out; it must not
+	// change before.
 	Message []byte
 }
 
@@ -98,10 +103,11 @@ func introduction(verb Verb, name string) (Command, error) {
 
 // Mail starts a mail transaction (RFC 5321, 4.1.1.2). The reverse-path is an
 // address without brackets, "" for the null reverse-path; the parameters are
-// of the form KEYWORD or KEYWORD=value.
+// of the form KEYWORD or KEYWORD=value. With SMTPUTF8 among them the addresses
+// of this transaction may have UTF-8 (RFC 6531, 3.4).
 func Mail(reversePath string, params ...string) (Command, error) {
 	if reversePath != "" {
-		if err := checkMailbox("reverse-path", reversePath); err != nil {
+		if err := checkMailbox("reverse-path", reversePath, charsetOf(params)); err != nil {
 			return Command{}, err
 		}
 	}
@@ -110,7 +116,17 @@ func Mail(reversePath string, params ...string) (Command, error) {
 
 // Rcpt names one recipient (RFC 5321, 4.1.1.3): an address without brackets, or "postmaster".
 func Rcpt(forwardPath string, params ...string) (Command, error) {
-	if err := checkForwardPath(forwardPath); err != nil {
+	return recipient(forwardPath, ascii, params)
+}
+
+// RcptUTF8 is Rcpt in a transaction that began with SMTPUTF8 (RFC 6531, 3.4): the
+// address may have UTF-8. Submit refuses one that has in any other transaction.
+func RcptUTF8(forwardPath string, params ...string) (Command, error) {
+	return recipient(forwardPath, international, params)
+}
+
+func recipient(forwardPath string, cs charset, params []string) (Command, error) {
+	if err := checkForwardPath(forwardPath, cs); err != nil {
 		return Command{}, err
 	}
 	return withParams(VerbRcpt, "TO:<"+forwardPath+">", params)
@@ -132,6 +148,26 @@ func Data() Command { return Command{Verb: VerbData} }
 // Message is the message text that follows the 354 to DATA. Line ends become
 // CRLF, dots are doubled where they must be, the final dot is added.
 func Message(text []byte) Command { return Command{Verb: VerbMessage, Message: text} }
+
+// Bdat is a chunk of a message in place of DATA, and whether it is the last one (RFC 3030, 2).
+// Its octets are sent as they are: no line end changes, no dot is added.
+func Bdat(octets []byte, last bool) Command {
+	arg := strconv.Itoa(len(octets))
+	if last {
+		arg += " LAST"
+	}
+	return Command{Verb: VerbBdat, Arg: arg, Message: octets}
+}
+
+// Final reports that the message ends with this command: the server may have
+// accepted it once all of the command is out.
+func (c Command) Final() bool {
+	if c.Verb == VerbBdat {
+		words := strings.Fields(c.Line())
+		return len(words) == 3 && strings.EqualFold(words[2], "LAST")
+	}
+	return c.Verb == VerbMessage
+}
 
 // Rset aborts the mail transaction (RFC 5321, 4.1.1.5).
 func Rset() Command { return Command{Verb: VerbRset} }
@@ -181,15 +217,16 @@ func (c Command) checked() (Command, error) {
 func isCommand(v Verb) bool {
 	switch v {
 	case VerbEhlo, VerbHelo, VerbMail, VerbRcpt, VerbData, VerbRset, VerbVrfy, VerbExpn, VerbHelp, VerbNoop, VerbQuit,
-		VerbStartTLS, VerbAuth:
+		VerbStartTLS, VerbAuth, VerbBdat:
 		return true
 	}
 	return false
 }
 
 // leads reports whether other commands may follow in the same group. RFC 2920, 3.1
-// says so of these. It also allows the message text as the first of a group, but
-// here nothing is sent behind it before the server has said what became of it.
+// says so of these. It also allows the message text as the first of a group, and
+// RFC 3030, 4.2 several BDAT, but here nothing is sent behind either before the
+// server has said what became of it.
 func leads(v Verb) bool { return v == VerbMail || v == VerbRcpt || v == VerbRset }
 
 // check finds what keeps a command from being sent at any time.
@@ -209,12 +246,14 @@ func (c Command) check() error {
 	case VerbRcpt:
 		return checkEnvelope("forward-path", "TO:", c.Arg)
 	case VerbEhlo, VerbHelo:
-		return checkHost("domain", c.Arg, 0)
+		return checkHost("domain", c.Arg, 0, ascii) // an A-label where the name has one (RFC 6531, 3.7.1)
 	case VerbData, VerbRset, VerbQuit, VerbStartTLS:
 		if c.Arg != "" {
 			return &SyntaxError{string(c.Verb), c.Arg, -1, "this command takes no argument", "RFC 5321, 4.1.1; RFC 3207, 4"}
 		}
 		return nil
+	case VerbBdat:
+		return c.checkChunk()
 	case VerbNoop, VerbHelp:
 		return c.checkText()
 	case VerbVrfy, VerbExpn:
@@ -226,12 +265,33 @@ func (c Command) check() error {
 	return &SyntaxError{"command", string(c.Verb), -1, "this client does not know the verb; it can be sent as a raw line", "RFC 5321, 4.1.1"}
 }
 
+// checkChunk checks the argument of BDAT (RFC 3030, 2). A size that is not that of
+// the octets would make commands part of the message, or the other way around.
+func (c Command) checkChunk() error {
+	size, _, marked := strings.Cut(c.Arg, " ")
+	switch {
+	case size == "" || strings.Trim(size, "0123456789") != "" || marked && !c.Final():
+		return &SyntaxError{"BDAT", c.Arg, -1, "the argument is the size of the chunk, and LAST behind it when it is the last one", "RFC 3030, 2"}
+	case strings.TrimLeft(size, "0") != strings.TrimLeft(strconv.Itoa(len(c.Message)), "0"):
+		return &SyntaxError{"BDAT", c.Arg, -1, fmt.Sprintf("the size is not that of the chunk, which has %d octets", len(c.Message)), "RFC 3030, 2"}
+	}
+	return checkLine("BDAT", c.Line(), MaxCommandLine, "RFC 5321, 4.5.3.1.4")
+}
+
 // checkText checks the free argument of VRFY, EXPN, HELP and NOOP. The grammar
 // has String = Atom / Quoted-string, yet 3.5.1 has a mailbox behind VRFY, which
-// is neither: any printable text passes.
+// is neither: any printable text passes. UTF-8 needs the parameter SMTPUTF8 behind
+// it, which VRFY and EXPN alone have (RFC 6531, 3.7.4.2).
 func (c Command) checkText() error {
+	cs := ascii
+	if c.Verb == VerbVrfy || c.Verb == VerbExpn {
+		cs = charsetOf(strings.Split(c.Arg, " ")[1:])
+	}
+	if cs == international && !utf8.ValidString(c.Arg) {
+		return &SyntaxError{string(c.Verb), c.Arg, -1, "what is beyond ASCII must be UTF-8", rfcUTF8}
+	}
 	for i := range len(c.Arg) {
-		if c.Arg[i] < ' ' || c.Arg[i] >= 0x7f {
+		if c.Arg[i] < ' ' || c.Arg[i] >= 0x7f && !cs.takes(c.Arg[i]) {
 			return badOctet(string(c.Verb), c.Arg, i, "is not allowed in a command")
 		}
 	}
@@ -266,9 +326,9 @@ func checkEnvelope(what, keyword, arg string) error {
 	var err error
 	switch {
 	case what == "forward-path":
-		err = checkForwardPath(path)
+		err = checkForwardPath(path, international) // what MAIL declared is for Submit to judge
 	case path != "":
-		err = checkMailbox(what, path)
+		err = checkMailbox(what, path, charsetOf(strings.Split(params, " ")))
 	}
 	if err != nil || params == "" {
 		return err
@@ -286,11 +346,23 @@ func checkEnvelope(what, keyword, arg string) error {
 }
 
 // checkForwardPath allows "postmaster" without a domain (RFC 5321, 4.1.1.3).
-func checkForwardPath(s string) error {
+func checkForwardPath(s string, cs charset) error {
 	if strings.EqualFold(s, "postmaster") {
 		return nil
 	}
-	return checkMailbox("forward-path", s)
+	return checkMailbox("forward-path", s, cs)
+}
+
+// charsetOf is what addresses may have beside these parameters.
+func charsetOf(params []string) charset {
+	return charset(slices.ContainsFunc(params, func(p string) bool { return strings.EqualFold(p, "SMTPUTF8") }))
+}
+
+// mailParams are the parameters of a MAIL.
+func (c Command) mailParams() []string {
+	_, rest, _ := strings.Cut(c.Arg, ":")
+	_, params, _ := cutPath(rest)
+	return strings.Split(params, " ")
 }
 
 // cutPath splits "<path> parameters". A closing bracket inside a quoted string is

@@ -21,15 +21,16 @@ type Output struct {
 	// Off counts the bytes output before these, from the start of the connection on, across TLS.
 	Off   int64
 	Bytes []byte
-	// First and Last are both true for a command; a message comes in chunks of
-	// at most MaxChunk, one for each call of Next.
+	// First and Last are both true for a command; a message, and the octets behind
+	// the line of BDAT, come in chunks of at most MaxChunk, one for each call of
+	// Next. Verb is VerbMessage for both; the octets have the handle of their BDAT.
 	First, Last bool
 	// Raw says that the line was not judged by the state machine.
 	Raw bool
 	// Secret marks what redaction must mask, relative to Bytes: the initial
 	// response of AUTH and the lines of its exchange.
 	Secret []Span
-	// Message is set on the last chunk of a message.
+	// Message is set on the last chunk of a message, and on the last of the octets of BDAT.
 	Message *MessageStats
 }
 
@@ -111,7 +112,8 @@ type Closed struct {
 	// State is the one in which it happened. When the message is awaited,
 	// StateMessage means that its final dot is out: the server may have accepted
 	// it, and a second attempt may deliver it twice (RFC 5321, 4.5.3.2.6).
-	// StateData means that it cannot have.
+	// StateData means that it cannot have. When BDAT is awaited, or something sent
+	// before it, the same is true of one that is Command.Final and all out.
 	State State
 	// Partial is the beginning of a reply that was cut off, escaped and shortened.
 	Partial string

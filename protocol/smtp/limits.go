@@ -26,7 +26,7 @@ const (
 	// MaxReplyLines and MaxReply bound a multi-line reply.
 	MaxReplyLines = 512
 	MaxReply      = 64 << 10
-	// MaxChunk is the most that one Output of a message carries.
+	// MaxChunk is the most that one Output of a message, or of a chunk of BDAT, carries.
 	MaxChunk = 64 << 10
 	// MaxGroup and MaxGroupCommands bound the commands that wait for their replies
 	// at once. A group is to fit into the TCP window of the server, "usually, but
@@ -34,7 +34,8 @@ const (
 	// octets each, into that of a client that does not read while it writes:
 	// 64 KiB without window scaling. Otherwise both sides could wait for each
 	// other to read. The parameters of a service extension in the last command
-	// that still found room come on top.
+	// that still found room come on top, and so do the octets of a BDAT, which ends
+	// the group: a server whose replies all find room reads on.
 	MaxGroup         = 4096
 	MaxGroupCommands = 100
 )
@@ -62,6 +63,8 @@ func WaitFor(v Verb) time.Duration {
 		return WaitRcpt
 	case VerbData:
 		return WaitData
+	case VerbBdat:
+		return WaitFinalDot // which it stands for when it is the last
 	}
 	return WaitOther
 }

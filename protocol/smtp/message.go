@@ -25,6 +25,20 @@ func Measure(message []byte) MessageStats {
 	return t.stats
 }
 
+// Text is a message as BDAT sends it unless it is BODY=BINARYMIME: each line
+// ended by CRLF, and nothing else changed (RFC 3030, 2). A message that is like
+// this already is returned as it is.
+func Text(message []byte) []byte {
+	stats := Measure(message)
+	if stats.Normalized == 0 {
+		return message
+	}
+	t := newTransparency(message)
+	t.plain = true
+	text, _ := t.fill(make([]byte, 0, stats.Size+8))
+	return text
+}
+
 // transparency turns a message into what DATA sends: each line ended by CRLF, a
 // second dot before a line that starts with one, a line of a single dot at the end
 // (RFC 5321, 4.1.1.4 and 4.5.2).
@@ -37,7 +51,8 @@ type transparency struct {
 	pos  int
 	// cr and lf are where the next of each is, so that no byte is searched twice.
 	cr, lf int
-	inLine int // octets of the current line that are out; 0 at its start
+	inLine int  // octets of the current line that are out; 0 at its start
+	plain  bool // only line ends are changed
 	stats  MessageStats
 }
 
@@ -68,9 +83,12 @@ func (t *transparency) fill(buf []byte) (_ []byte, last bool) {
 				t.stats.Normalized++
 				buf = t.endLine(buf)
 			}
+			if t.plain {
+				return buf, true
+			}
 			return append(buf, ".\r\n"...), true
 		}
-		if t.inLine == 0 && t.text[t.pos] == '.' {
+		if t.inLine == 0 && t.text[t.pos] == '.' && !t.plain {
 			t.stats.Stuffed++
 			buf = append(buf, '.')
 			room--

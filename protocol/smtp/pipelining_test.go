@@ -215,7 +215,7 @@ func TestCase12_WhatMayJoin(t *testing.T) {
 		err   string // of another RCPT
 	}{
 		{"behind MAIL", first(ready, mail), StateMail, append([]Verb{VerbRcpt}, anytime...), ""},
-		{"behind RCPT", first(ready, mail, rcpt), StateRcpt, append([]Verb{VerbRcpt, VerbData}, anytime...), ""},
+		{"behind RCPT", first(ready, mail, rcpt), StateRcpt, append([]Verb{VerbRcpt, VerbData, VerbBdat}, anytime...), ""},
 		{"behind RSET", first(inRcpt, Rset()), StateReady, append([]Verb{VerbStartTLS, VerbAuth, VerbMail}, anytime...),
 			`RCPT cannot be sent in state "ready"; legal now: EHLO, HELO, STARTTLS, AUTH, MAIL, RSET, NOOP, HELP, VRFY, EXPN, QUIT`},
 		{"behind RSET before EHLO", first(greeting, Rset()), StateGreeted, nil, "RCPT cannot be sent while the reply to RSET is awaited"},

@@ -22,10 +22,12 @@ type (
 
 var (
 	greeting  = script{"220 mx.example.net ESMTP\r\n"}
-	ready     = append(greeting, must(Ehlo("page.example")), "250-mx.example.net\r\n250-PIPELINING\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 SIZE 1000\r\n")
+	ready     = append(greeting, must(Ehlo("page.example")), "250-mx.example.net\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 SIZE 1000\r\n")
 	inMail    = append(ready[:len(ready):len(ready)], must(Mail("ada@example.org")), "250 ok\r\n")
 	inRcpt    = append(inMail[:len(inMail):len(inMail)], must(Rcpt("bob@example.net")), "250 ok\r\n")
 	inData    = append(inRcpt[:len(inRcpt):len(inRcpt)], Data(), "354 go on\r\n")
+	inChunks  = append(inRcpt[:len(inRcpt):len(inRcpt)], Bdat([]byte("x"), false), "250 ok\r\n")
+	inFailed  = append(inRcpt[:len(inRcpt):len(inRcpt)], Bdat([]byte("x"), false), "452 full\r\n")
 	afterDot  = append(inData[:len(inData):len(inData)], Message([]byte("x")))
 	inAuth    = append(ready[:len(ready):len(ready)], must(Auth("LOGIN", nil)), "334 VXNlcg==\r\n")
 	inTLS     = append(ready[:len(ready):len(ready)], StartTLS(), "220 go on\r\n")
@@ -67,7 +69,8 @@ func run(t testing.TB, s script, from int, split splitting) (*Client, []Event) {
 	t.Helper()
 	c := NewClient(Options{Name: "page.example"})
 	var events []Event
-	var in, out strings.Builder
+	var in strings.Builder
+	var out sent
 	take := func(step, most int) {
 		for ; most != 0; most-- {
 			e := c.Next()
@@ -111,20 +114,34 @@ func run(t testing.TB, s script, from int, split splitting) (*Client, []Event) {
 	return c, events
 }
 
+// sent is what has been output.
+type sent struct {
+	octets int64
+	lines  strings.Builder // all but the octets of BDAT
+	bdat   Handle          // the last BDAT
+}
+
 // checkEvent checks what holds for every event: the ranges are those of the bytes.
-func checkEvent(t testing.TB, e Event, in string, out *strings.Builder) {
+func checkEvent(t testing.TB, e Event, in string, out *sent) {
 	switch e := e.(type) {
 	case Output:
-		require.EqualValues(t, out.Len(), e.Off, "outputs follow each other")
+		require.Equal(t, out.octets, e.Off, "outputs follow each other")
 		require.LessOrEqual(t, len(e.Bytes), max(MaxChunk, MaxAuthLine))
-		out.Write(e.Bytes)
+		out.octets += int64(len(e.Bytes))
+		if e.Verb == VerbMessage && e.Handle == out.bdat {
+			return
+		}
+		if e.Verb == VerbBdat {
+			out.bdat = e.Handle
+		}
+		out.lines.Write(e.Bytes)
 		for _, s := range e.Secret {
 			require.True(t, 0 <= s[0] && s[0] < s[1] && s[1] <= int64(len(e.Bytes)-2), "a secret inside of the line")
 		}
 		if e.Last {
-			require.True(t, strings.HasSuffix(out.String(), "\r\n"))
-			sent := strings.ReplaceAll(out.String(), "\r\n", "")
-			require.False(t, strings.ContainsAny(sent, "\r\n"), "neither CR nor LF alone is ever sent")
+			require.True(t, strings.HasSuffix(out.lines.String(), "\r\n"))
+			rest := strings.ReplaceAll(out.lines.String(), "\r\n", "")
+			require.False(t, strings.ContainsAny(rest, "\r\n"), "neither CR nor LF alone is ever sent")
 		}
 	case ReplyReceived:
 		text := in[e.Off : e.Off+e.Len]

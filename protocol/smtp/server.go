@@ -49,6 +49,43 @@ func (s *Server) MaxSize() (octets int64, ok bool) {
 	return n, true
 }
 
+// Limits are what the server will take (RFC 9422, 4); 0 is no limit that it names.
+type Limits struct {
+	MailMax       int // transactions in a session
+	RcptMax       int // recipients in a transaction
+	RcptDomainMax int // domains of recipients in a transaction
+}
+
+// Limits reads the parameters of LIMITS. One that is not well-formed makes all of
+// them worthless; one that is not known is ignored (RFC 9422).
+func (s *Server) Limits() Limits {
+	var l Limits
+	params, _ := s.Ext("LIMITS")
+	for _, p := range params {
+		name, value, _ := strings.Cut(p, "=")
+		if value == "" || name == "" || strings.Trim(strings.ToUpper(name), "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+			return Limits{}
+		}
+		var limit *int
+		switch strings.ToUpper(name) {
+		case "MAILMAX":
+			limit = &l.MailMax
+		case "RCPTMAX":
+			limit = &l.RcptMax
+		case "RCPTDOMAINMAX":
+			limit = &l.RcptDomainMax
+		default:
+			continue
+		}
+		n, err := strconv.Atoi(value)
+		if err != nil || value[0] < '1' || value[0] > '9' || len(value) > 6 {
+			return Limits{}
+		}
+		*limit = n
+	}
+	return l
+}
+
 // introduce reads the reply to EHLO or HELO: the server's name, then one
 // extension a line. It reports whether every line was one.
 func (s *Server) introduce(lines []string) (clean bool) {

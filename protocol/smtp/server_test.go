@@ -61,13 +61,38 @@ func TestServerIsASnapshot(t *testing.T) {
 	before := c.Server()
 	assert.Equal(t, "mx.example.net ESMTP", before.Greeting.Lines[0])
 	assert.Equal(t, "mx.example.net", before.Domain)
-	assert.Len(t, before.Extensions, 4)
+	assert.Len(t, before.Extensions, 5)
 	c, _ = run(t, append(ready[:len(ready):len(ready)], must(Ehlo("")), "250 other\r\n"), 0, whole)
 	assert.Equal(t, "other", c.Server().Domain)
 	assert.Empty(t, c.Server().Extensions)
 	assert.NotNil(t, c.Server().Greeting)
-	assert.Len(t, before.Extensions, 4)
+	assert.Len(t, before.Extensions, 5)
 	// A refused EHLO leaves things as they are (RFC 5321, 4.1.4).
 	c, _ = run(t, append(ready[:len(ready):len(ready)], must(Ehlo("")), "550 no\r\n"), 0, whole)
 	assert.Equal(t, "mx.example.net", c.Server().Domain)
+}
+
+func TestLimits(t *testing.T) {
+	for line, want := range map[string]Limits{
+		"LIMITS": {},
+		"LIMITS RCPTMAX=100 MAILMAX=1 RCPTDOMAINMAX=999999": {1, 100, 999999},
+		"limits rcptmax=5":             {0, 5, 0},
+		"LIMITS X-NEW_1=a,b RCPTMAX=5": {0, 5, 0},
+		// A syntax error drops all of it.
+		"LIMITS RCPTMAX=5 MAILMAX":         {},
+		"LIMITS RCPTMAX=5 MAILMAX=":        {},
+		"LIMITS RCPTMAX=5 =1":              {},
+		"LIMITS RCPTMAX=5 MAILMAX=0":       {},
+		"LIMITS RCPTMAX=5 MAILMAX=01":      {},
+		"LIMITS RCPTMAX=5 MAILMAX=-1":      {},
+		"LIMITS RCPTMAX=5 MAILMAX=+1":      {},
+		"LIMITS RCPTMAX=5 MAILMAX=1000000": {},
+		"LIMITS RCPTMAX=5 MAILMAX=many":    {},
+		"LIMITS RCPTMAX=5 MAIL!MAX=1":      {},
+		"SIZE RCPTMAX=5":                   {},
+	} {
+		s := new(Server)
+		s.introduce([]string{"mx", line})
+		assert.Equal(t, want, s.Limits(), line)
+	}
 }

@@ -20,6 +20,8 @@ const (
 	StateRcpt    State = "rcpt"    // at least one recipient
 	StateData    State = "data"    // the message text is due, or being sent
 	StateMessage State = "message" // the final dot is out
+	StateChunks  State = "chunks"  // chunks of the message were taken, the last one is still to come
+	StateFailed  State = "failed"  // a chunk was refused, which only a new start clears
 	StateQuit    State = "quit"    // QUIT was answered
 	StateClosed  State = "closed"  // closed, or about to be after a 421
 	StateDesync  State = "desync"  // replies no longer match commands
@@ -43,6 +45,8 @@ const (
 	guardHelo     = "no STARTTLS done, EHLO not answered 4yz"
 	guardStartTLS = "offered, no STARTTLS done"
 	guardAuth     = "offered, not authenticated"
+	guardBdat     = "CHUNKING offered"
+	guardData     = "MAIL without BODY=BINARYMIME"
 	guardRaw      = "sent raw"
 	guardGroup    = "sent in a group, what came before it was refused"
 )
@@ -52,7 +56,8 @@ type Transition struct {
 	From State `json:"from"`
 	// On is a verb and its reply: one code ("DATA 354"), the codes of one first
 	// digit ("MAIL 2yz"), or every other completion reply ("MAIL any"), that is 2yz,
-	// 4yz or 5yz. The narrowest one that fits is taken. Events that are not
+	// 4yz or 5yz. "BDAT LAST 2yz" is about the last chunk alone. The narrowest one
+	// that fits is taken. Events that are not
 	// replies to a command: "tls done", "message sent", "reply 421", "eof", "desync".
 	// A 421 is "reply 421" unless a row names it with its verb.
 	On string `json:"on"`
@@ -101,6 +106,8 @@ var Transitions = []Transition{
 	{StateReady, "DATA 354", guardGroup, StateData, "RFC 2920, 3.1"},
 	{StateReady, "DATA 4yz", guardGroup, StateReady, "RFC 2920, 3.1"},
 	{StateReady, "DATA 5yz", guardGroup, StateReady, "RFC 2920, 3.1"},
+	{StateReady, "BDAT 4yz", guardGroup, StateReady, "RFC 3030, 4.2"},
+	{StateReady, "BDAT 5yz", guardGroup, StateReady, "RFC 3030, 4.2"},
 	{StateReady, "RSET any", "", StateReady, "RFC 5321, 4.1.1.5"},
 	{StateReady, "NOOP any", "", StateReady, "RFC 5321, 4.1.1.9"},
 	{StateReady, "HELP any", "", StateReady, "RFC 5321, 4.1.1.8"},
@@ -121,6 +128,8 @@ var Transitions = []Transition{
 	{StateMail, "DATA 354", guardGroup, StateData, "RFC 2920, 3.1"},
 	{StateMail, "DATA 4yz", guardGroup, StateMail, "RFC 2920, 3.1"},
 	{StateMail, "DATA 5yz", guardGroup, StateMail, "RFC 2920, 3.1"},
+	{StateMail, "BDAT 4yz", guardGroup, StateMail, "RFC 3030, 4.2"},
+	{StateMail, "BDAT 5yz", guardGroup, StateMail, "RFC 3030, 4.2"},
 	{StateMail, "RSET 2yz", "", StateReady, "RFC 5321, 4.1.1.5"},
 	{StateMail, "RSET any", "", StateMail, "RFC 5321, 4.1.1.5"},
 	{StateMail, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
@@ -135,12 +144,15 @@ var Transitions = []Transition{
 	{StateMail, "QUIT any", "", StateMail, "RFC 5321, 4.1.1.10"},
 
 	{StateRcpt, "RCPT any", "", StateRcpt, "RFC 5321, 3.3"},
-	{StateRcpt, "DATA 354", "", StateData, "RFC 5321, 4.1.1.4"},
+	{StateRcpt, "DATA 354", guardData, StateData, "RFC 5321, 4.1.1.4; RFC 3030, 3"},
 	// Only a 354 lets the message follow. A refused DATA leaves the transaction as it
 	// was: the end of the mail data, RSET and EHLO clear its buffers, and
 	// nothing else does (4.1.1.4, 4.1.1.5, 4.1.4).
-	{StateRcpt, "DATA 4yz", "", StateRcpt, "RFC 5321, 3.3"},
-	{StateRcpt, "DATA 5yz", "", StateRcpt, "RFC 5321, 3.3"},
+	{StateRcpt, "DATA 4yz", guardData, StateRcpt, "RFC 5321, 3.3"},
+	{StateRcpt, "DATA 5yz", guardData, StateRcpt, "RFC 5321, 3.3"},
+	{StateRcpt, "BDAT LAST 2yz", guardBdat, StateReady, "RFC 3030, 2"},
+	{StateRcpt, "BDAT 2yz", guardBdat, StateChunks, "RFC 3030, 2"},
+	{StateRcpt, "BDAT any", guardBdat, StateFailed, "RFC 3030, 2"},
 	{StateRcpt, "RSET 2yz", "", StateReady, "RFC 5321, 4.1.1.5"},
 	{StateRcpt, "RSET any", "", StateRcpt, "RFC 5321, 4.1.1.5"},
 	{StateRcpt, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
@@ -153,6 +165,37 @@ var Transitions = []Transition{
 	{StateRcpt, "EXPN any", "", StateRcpt, "RFC 5321, 4.1.1.7"},
 	{StateRcpt, "QUIT 2yz", "", StateQuit, "RFC 5321, 4.1.1.10"},
 	{StateRcpt, "QUIT any", "", StateRcpt, "RFC 5321, 4.1.1.10"},
+
+	// DATA and BDAT are never mixed in one transaction.
+	{StateChunks, "BDAT LAST 2yz", guardBdat, StateReady, "RFC 3030, 2"},
+	{StateChunks, "BDAT 2yz", guardBdat, StateChunks, "RFC 3030, 2"},
+	{StateChunks, "BDAT any", guardBdat, StateFailed, "RFC 3030, 2"},
+	{StateChunks, "RSET 2yz", "", StateReady, "RFC 3030, 2"},
+	{StateChunks, "RSET any", "", StateChunks, "RFC 5321, 4.1.1.5"},
+	{StateChunks, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
+	{StateChunks, "EHLO any", "", StateChunks, "RFC 5321, 4.1.4"},
+	{StateChunks, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 4.1.4"},
+	{StateChunks, "HELO any", guardHelo, StateChunks, "RFC 5321, 4.1.4"},
+	{StateChunks, "NOOP any", "", StateChunks, "RFC 5321, 4.1.1.9"},
+	{StateChunks, "HELP any", "", StateChunks, "RFC 5321, 4.1.1.8"},
+	{StateChunks, "VRFY any", "", StateChunks, "RFC 5321, 4.1.1.6"},
+	{StateChunks, "EXPN any", "", StateChunks, "RFC 5321, 4.1.1.7"},
+	{StateChunks, "QUIT 2yz", "", StateQuit, "RFC 5321, 4.1.1.10"},
+	{StateChunks, "QUIT any", "", StateChunks, "RFC 5321, 4.1.1.10"},
+
+	// No more chunks are sent, and no other part of this transaction.
+	{StateFailed, "RSET 2yz", "", StateReady, "RFC 3030, 2"},
+	{StateFailed, "RSET any", "", StateFailed, "RFC 5321, 4.1.1.5"},
+	{StateFailed, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
+	{StateFailed, "EHLO any", "", StateFailed, "RFC 5321, 4.1.4"},
+	{StateFailed, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 4.1.4"},
+	{StateFailed, "HELO any", guardHelo, StateFailed, "RFC 5321, 4.1.4"},
+	{StateFailed, "NOOP any", "", StateFailed, "RFC 5321, 4.1.1.9"},
+	{StateFailed, "HELP any", "", StateFailed, "RFC 5321, 4.1.1.8"},
+	{StateFailed, "VRFY any", "", StateFailed, "RFC 5321, 4.1.1.6"},
+	{StateFailed, "EXPN any", "", StateFailed, "RFC 5321, 4.1.1.7"},
+	{StateFailed, "QUIT 2yz", "", StateQuit, "RFC 5321, 4.1.1.10"},
+	{StateFailed, "QUIT any", "", StateFailed, "RFC 5321, 4.1.1.10"},
 
 	{StateData, onSent, "", StateMessage, "RFC 5321, 4.1.1.4"},
 
@@ -174,6 +217,7 @@ type rule struct {
 	Transition
 	verb  Verb   // "" when On is not about a verb
 	codes string // "354", "2yz", "any"
+	last  bool   // only for the last chunk
 }
 
 // rules are the rows of each state, in the order of the table.
@@ -186,7 +230,8 @@ func index(table []Transition) map[State][]rule {
 		first, codes, _ := strings.Cut(t.On, " ")
 		switch v := Verb(first); {
 		case isCommand(v), v == VerbGreeting, v == VerbResponse, v == VerbMessage:
-			r.verb, r.codes = v, codes
+			r.verb = v
+			r.codes, r.last = strings.CutPrefix(codes, "LAST ")
 		}
 		rules[t.From] = append(rules[t.From], r)
 	}
@@ -217,10 +262,10 @@ func (r *rule) fit(code int) int {
 func onReply(s State, p pending, code int) (best Transition, ok bool) {
 	v, most := p.verb, 0
 	for _, r := range rules[s] {
-		if r.verb != v || v == "" || r.Guard == guardGroup && !p.behind {
+		if r.verb != v || v == "" || r.Guard == guardGroup && !p.behind || r.last && !p.last {
 			continue
 		}
-		if f := r.fit(code); f > most {
+		if f := r.fit(code); f > most { // rows about the last chunk come before the others
 			most, best = f, r.Transition
 		}
 	}

@@ -25,6 +25,8 @@ var ways = map[State]script{
 	StateRcpt:    inRcpt,
 	StateData:    inData,
 	StateMessage: afterDot,
+	StateChunks:  inChunks,
+	StateFailed:  inFailed,
 	StateQuit:    afterQuit,
 	StateClosed:  {"220 mx\r\n", "421 closing\r\n"},
 	StateDesync:  {"what?\r\n"},
@@ -37,6 +39,7 @@ var samples = map[Verb]Command{
 	VerbMail:     must(Mail("ada@example.org")),
 	VerbRcpt:     must(Rcpt("bob@example.net")),
 	VerbData:     Data(),
+	VerbBdat:     Bdat([]byte("Subject: x\r\n\r\nx\r\n"), false),
 	VerbRset:     Rset(),
 	VerbVrfy:     must(Vrfy("bob")),
 	VerbExpn:     must(Expn("list")),
@@ -55,7 +58,7 @@ func TestTableIsWellFormed(t *testing.T) {
 		assert.True(t, row.From == AnyState || ways[row.From] != nil, row)
 		assert.NotNil(t, ways[row.Next], row)
 		assert.Regexp(t, `^RFC \d+, \d`, row.RFC)
-		assert.Contains(t, []string{"", guardHelo, guardStartTLS, guardAuth, guardRaw, guardGroup}, row.Guard)
+		assert.Contains(t, []string{"", guardHelo, guardStartTLS, guardAuth, guardBdat, guardData, guardRaw, guardGroup}, row.Guard)
 		key := string(row.From) + " " + row.On
 		assert.False(t, seen[key], "twice: %s", key)
 		seen[key] = true
@@ -76,7 +79,7 @@ func TestEveryRowIsTaken(t *testing.T) {
 		if row.From == AnyState {
 			switch {
 			case row.On == "reply 421", row.On == "desync", row.On == "eof":
-				from = []State{StateRefused, StateGreeted, StateReady, StateAuth, StateMail, StateRcpt, StateMessage, StateQuit}
+				from = []State{StateRefused, StateGreeted, StateReady, StateAuth, StateMail, StateRcpt, StateMessage, StateChunks, StateFailed, StateQuit}
 			case row.On == "AUTH 334":
 				from = []State{StateRefused, StateGreeted, StateMail, StateRcpt}
 			case row.On == "DATA 354":
@@ -119,12 +122,16 @@ func stepsFor(row Transition) script {
 		return script{samples[VerbMessage]}
 	}
 	verb, codes, _ := strings.Cut(row.On, " ")
+	codes, last := strings.CutPrefix(codes, "LAST ")
 	code := strings.Replace(codes, "yz", "99", 1)
 	if codes == "any" {
 		code = "599"
 	}
 	reply := code + " x\r\n"
 	cmd, sent := samples[Verb(verb)]
+	if last {
+		cmd = Bdat(cmd.Message, true)
+	}
 	switch row.Guard {
 	case guardRaw:
 		cmd = Raw(cmd.Line())
@@ -152,7 +159,7 @@ func TestLegalIsTheTable(t *testing.T) {
 		for verb, cmd := range samples {
 			want := !awaiting && slices.ContainsFunc(Transitions, func(row Transition) bool {
 				v, _, _ := strings.Cut(row.On, " ")
-				// The ways offer AUTH and STARTTLS: all guards hold.
+				// The ways offer AUTH, STARTTLS and CHUNKING: all guards hold.
 				return row.From == s && v == string(verb) && row.Guard != guardGroup
 			})
 			t.Run(fmt.Sprintf("%s in %s", verb, s), func(t *testing.T) {
@@ -182,7 +189,9 @@ func TestLegal(t *testing.T) {
 		StateTLS:     nil,
 		StateAuth:    {VerbResponse},
 		StateMail:    append([]Verb{VerbRcpt}, anytime...),
-		StateRcpt:    append([]Verb{VerbRcpt, VerbData}, anytime...),
+		StateRcpt:    append([]Verb{VerbRcpt, VerbData, VerbBdat}, anytime...),
+		StateChunks:  append([]Verb{VerbBdat}, anytime...),
+		StateFailed:  anytime,
 		StateData:    {VerbMessage},
 		StateMessage: nil,
 		StateQuit:    nil,
@@ -250,11 +259,14 @@ func TestNoTransitionOutsideOfTheTable(t *testing.T) {
 		for range 40 {
 			// Mostly a legal command, or a group of them, and a reply, at times something else.
 			for legal := c.Legal(); len(legal) > 0; legal = c.Legal() {
-				onward := slices.DeleteFunc(slices.Clone(legal), func(v Verb) bool { return v != VerbMail && v != VerbRcpt && v != VerbData })
+				onward := slices.DeleteFunc(slices.Clone(legal), func(v Verb) bool { return v != VerbMail && v != VerbRcpt && v != VerbData && v != VerbBdat })
 				if len(onward) > 0 && r.IntN(2) == 0 {
 					legal = onward
 				}
 				cmd := samples[legal[r.IntN(len(legal))]]
+				if cmd.Verb == VerbBdat && r.IntN(2) == 0 {
+					cmd = Bdat(nil, true)
+				}
 				if r.IntN(8) == 0 && c.Ahead() != StateData {
 					cmd = Raw(samples[verbs[r.IntN(len(verbs))]].Line())
 				}
@@ -286,7 +298,7 @@ func TestNoTransitionOutsideOfTheTable(t *testing.T) {
 						}
 						code = codes[r.IntN(len(codes))]
 					}
-					c.Receive(fmt.Appendf(nil, "%[1]d-x\r\n%[1]d-PIPELINING\r\n%[1]d-AUTH PLAIN\r\n%[1]d STARTTLS\r\n", code))
+					c.Receive(fmt.Appendf(nil, "%[1]d-x\r\n%[1]d-PIPELINING\r\n%[1]d-CHUNKING\r\n%[1]d-AUTH PLAIN\r\n%[1]d STARTTLS\r\n", code))
 				}
 			}
 			take()

@@ -144,7 +144,7 @@ const (
 	// Layer smtp. At is the range of text.*.
 	KindCommand  Kind = "command"  // CommandData
 	KindResponse Kind = "response" // the client's line in an AUTH exchange; CommandData
-	KindMessage  Kind = "message"  // the message text, dot-stuffed, up to and including the final dot; MessageData
+	KindMessage  Kind = "message"  // the message text as it was sent, up to and including the final dot, or of one BDAT command; MessageData
 	KindReply    Kind = "reply"    // ReplyData
 	KindClosed   Kind = "closed"   // the server closed the connection
 	KindDesync   Kind = "desync"   // replies can no longer be matched to commands

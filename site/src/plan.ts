@@ -48,7 +48,7 @@ export interface Plan {
   ehlo: string;
   auth?: { mechanism: Mechanism; username: string; password: string };
   messages: { from: string; to: string[]; data: string }[];
-  options: { pipelining: boolean };
+  options: { pipelining: boolean; chunking: boolean; smtputf8: boolean };
   pace: { step: boolean; breakpoints: string[] };
   /** Of mode lab alone. */
   link?: Link;
@@ -97,7 +97,10 @@ export interface Form {
   serverName: string;
   ca: string;
   insecure: boolean;
+  /** Extensions to use where the server offers them. */
   pipelining: boolean;
+  chunking: boolean;
+  smtputf8: boolean;
   link: Link;
   lab: Lab;
   /** As typed. */
@@ -133,7 +136,7 @@ export function defaultForm(now = new Date(), id = randomId()): Form {
       live: { on: false, mechanism: "", username: "", password: "" },
     },
     message: defaultMessage(now, id),
-    ehlo: "", serverName: "", ca: "", insecure: false, pipelining: false,
+    ehlo: "", serverName: "", ca: "", insecure: false, pipelining: false, chunking: false, smtputf8: false,
     link: { ...WIRE, delay: "40ms" }, lab: LAB, seed: String(SEED),
   };
 }
@@ -282,7 +285,7 @@ export function planOf(f: Form, config: Config | undefined, step: boolean): Plan
       ? { ...account, username: account.username || known.username, password: account.password || known.password }
       : account }),
     messages: [{ from: f.from.trim(), to: f.to.map((t) => t.trim()).filter(Boolean), data: f.file?.text ?? f.message.replace(/\r?\n/g, "\r\n") }], // a text box has only LF
-    options: { pipelining: f.pipelining },
+    options: { pipelining: f.pipelining, chunking: f.chunking, smtputf8: f.smtputf8 },
     pace: { step, breakpoints: [] },
     ...(f.mode === "lab" && { link: f.link, lab: { ...f.lab, route }, seed: Number(f.seed) }),
   };
@@ -314,6 +317,8 @@ export function formOf(plan: PartialPlan, base: Form): Form {
     ca: tls?.ca ? tls.ca.join("\n") : base.ca,
     insecure: tls?.insecure ?? base.insecure,
     pipelining: plan.options?.pipelining ?? base.pipelining,
+    chunking: plan.options?.chunking ?? base.chunking,
+    smtputf8: plan.options?.smtputf8 ?? base.smtputf8,
     link: filled(whole ? WIRE : base.link, link),
     lab: { ...filled(whole ? LAB : base.lab, lab), server: filled(whole ? WELL : base.lab.server, lab?.server) },
     seed: plan.seed !== undefined ? String(plan.seed) : whole ? String(SEED) : base.seed,

@@ -115,6 +115,8 @@ export class Rows {
   sealed: Row | undefined;
   /** How many events were read. */
   seen = 0;
+
+  #chunk = false; // BDAT was said last: the message text follows it
   /** Indexes of rows that changed after they were added, in order: whoever draws rows reads on from where it was. */
   readonly changes: number[] = [];
   /** Packets that did not arrive and were sent again later, by their events. */
@@ -619,7 +621,9 @@ export class Rows {
     if (asked) asked.other = row;
     if (e.hop) return;
     if (e.kind !== "reply") {
-      row.round = this.rounds.ask(row.t, row.i, e.kind === "message" ? "message" : e.data.verb);
+      const chunk = e.kind === "message" && this.#chunk; // the reply answers its BDAT
+      row.round = chunk ? this.rounds.begin(row.t, row.i, "message") : this.rounds.ask(row.t, row.i, e.kind === "message" ? "message" : e.data.verb);
+      this.#chunk = e.kind === "command" && e.data.verb === "BDAT";
       return;
     }
     // Nothing is sent to draw the greeting: that wait began when the one before it ended.

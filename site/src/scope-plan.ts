@@ -150,7 +150,9 @@ export class ScopePlan extends LitElement {
   }
 
   #offers(): TemplateResult {
-    return html`<section><h2>Use, if offered</h2>${this.#check("Pipelining", this.form.pipelining, (pipelining) => edit(this, { pipelining }), "RFC 2920")}</section>`;
+    return html`<section><h2>Use, if offered</h2>${this.#check("Pipelining", this.form.pipelining, (pipelining) => edit(this, { pipelining }), "RFC 2920")}
+      ${this.#check("CHUNKING", this.form.chunking, (chunking) => edit(this, { chunking }), "RFC 3030")}
+      ${this.#check("SMTPUTF8", this.form.smtputf8, (smtputf8) => edit(this, { smtputf8 }), "RFC 6531")}</section>`;
   }
 
   #envelope(wrong: ReturnType<typeof problems>): TemplateResult {

@@ -77,6 +77,7 @@ function stationOf(rows: Rows, row: Row, inside: boolean): StationId | undefined
     case "command": {
       const { verb } = (e as EventOfKind<"smtp", "command">).data;
       if (verb === "EHLO" || verb === "HELO") return inside ? "EHLO again" : "EHLO";
+      if (verb === "BDAT") return "message";
       return verb in NAMES ? (verb as StationId) : undefined;
     }
     default: return undefined;

@@ -25,8 +25,9 @@ export interface Outline {
   ehlo: string;
   auth: Mechanism | undefined;
   messages: { from: string; to: string[] }[];
-  /** The commands of a mail transaction go out as a group, if the server offers that. */
+  /** The commands of a mail transaction go out as a group, and BDAT sends the message, if the server offers that. */
   pipelining: boolean;
+  chunking: boolean;
 }
 
 export function outlineOf(f: Form, config: Config | undefined): Outline {
@@ -36,14 +37,14 @@ export function outlineOf(f: Form, config: Config | undefined): Outline {
     connection: f.mode === "lab" ? f.lab.transport : "proxy", security: securityOf(f), ehlo: ehloOf(f),
     auth: signsIn(f) ? f.signIn[f.mode].mechanism : undefined,
     messages: [{ from: f.from, to: f.to.filter((t) => t.trim()) }],
-    pipelining: f.pipelining,
+    pipelining: f.pipelining, chunking: f.chunking,
   };
 }
 
 /** The outline of the plan in a trace's meta; undefined when there is none that can be read. */
 export function outlineIn(plan: unknown): Outline | undefined {
   const p = plan as { target?: { mode?: string; host?: string; port?: number }; security?: Security; ehlo?: string; lab?: { transport?: string };
-    auth?: { mechanism?: Mechanism }; messages?: { from?: string; to?: string[] }[]; options?: { pipelining?: boolean }; pace?: { step?: boolean } } | undefined;
+    auth?: { mechanism?: Mechanism }; messages?: { from?: string; to?: string[] }[]; options?: { pipelining?: boolean; chunking?: boolean }; pace?: { step?: boolean } } | undefined;
   if (!p?.target) return undefined;
   return {
     host: p.target.host ?? "the server", port: p.target.port ?? 0,
@@ -52,6 +53,7 @@ export function outlineIn(plan: unknown): Outline | undefined {
     auth: p.auth ? (p.auth.mechanism ?? "") : undefined,
     messages: (p.messages ?? []).map((m) => ({ from: m.from ?? "", to: m.to ?? [] })),
     pipelining: !!p.options?.pipelining && !p.pace?.step, // who steps through a group sends it one by one
+    chunking: !!p.options?.chunking,
   };
 }
 
@@ -81,6 +83,10 @@ export function stepsOf(o: Outline): Step[] {
   for (const m of o.messages) {
     wait("MAIL", `MAIL FROM:<${m.from}>`, "250");
     for (const to of m.to) join("RCPT", `RCPT TO:<${to}>`, "250");
+    if (o.chunking) {
+      join("message", "BDAT, message text", "250");
+      continue;
+    }
     join("DATA", "DATA", "354");
     wait("message", "message text", "250");
   }

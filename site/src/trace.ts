@@ -465,7 +465,7 @@ export class TraceStore {
 
 const PHASES: Record<string, string> = {
   greeting: "greeting", EHLO: "ehlo", HELO: "ehlo", STARTTLS: "starttls", AUTH: "auth", response: "auth",
-  MAIL: "mail", RCPT: "rcpt", DATA: "data", message: "message", QUIT: "quit",
+  MAIL: "mail", RCPT: "rcpt", DATA: "data", BDAT: "message", message: "message", QUIT: "quit",
 };
 
 /** How far a session came that has no result of its own: as protocol/session counts it. */

@@ -89,7 +89,7 @@ test("over datagrams there is neither TLS nor sign-in nor another route, and the
 test("only the lab is told of links, servers and seeds", () => {
   for (const mode of ["practice", "live"] as const) {
     const p = planOf({ ...defaultForm(), mode, pipelining: true }, CONFIG, false);
-    assert.deepEqual([p.link, p.lab, p.seed, p.options], [undefined, undefined, undefined, { pipelining: true }]);
+    assert.deepEqual([p.link, p.lab, p.seed, p.options], [undefined, undefined, undefined, { pipelining: true, chunking: false, smtputf8: false }]);
   }
 });
 
@@ -208,6 +208,7 @@ test("a group of commands is one round trip", () => {
   const f: Form = { ...defaultForm(), security: "none", pipelining: true, to: ["a@example.net", "b@example.net"] };
   const rounds = (form: Form) => stepsOf(outlineOf(form, undefined)).map((s) => `${s.round} ${s.verb}`).join(", ");
   assert.equal(rounds(f), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 4 RCPT, 4 RCPT, 4 DATA, 5 message, 6 QUIT");
+  assert.equal(rounds({ ...f, chunking: true }), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 4 RCPT, 4 RCPT, 4 message, 5 QUIT");
   assert.equal(rounds({ ...f, pipelining: false }), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 5 RCPT, 6 RCPT, 7 DATA, 8 message, 9 QUIT");
   assert.equal(roundTrips(stepsOf(outlineIn(planOf(f, undefined, false))!)), 6);
   assert.equal(roundTrips(stepsOf(outlineIn(planOf(f, undefined, true))!)), 9, "who steps sends one command at a time");

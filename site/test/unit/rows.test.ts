@@ -228,8 +228,11 @@ test("commands that go out as a group share a round trip", () => {
   group.forEach((n, i) => reply(n, events[n]!.text!, 100 + 10 * i));
   reply(undefined, "", 150); // a 421 that nobody asked for
   reply(command("QUIT", 200), "QUIT", 300);
+  const bdat = command("BDAT", 400); // its octets are an event of their own, and have no reply of their own
+  events.push({ n: events.length, t: 400, layer: "smtp", kind: "message", dir: "out", src: "observed", at: { stream: "text.out", off, len: 5 }, data: { started: 400, size: 5, stuffed: 0, normalized: 0 } } as TraceEvent);
+  reply(bdat, "BDAT", 480);
   t.append(events);
   const rows = rowsOf(t);
-  assert.deepEqual(rows.rounds.list.map((r) => [r.n, r.from, r.to]), [[1, 10, 10], [2, 20, 120], [3, 200, 300]]);
-  assert.deepEqual(rows.list.map((r) => r.round), [1, 2, 2, 2, 2, 2, 2, 0, 3, 3]);
+  assert.deepEqual(rows.rounds.list.map((r) => [r.n, r.from, r.to]), [[1, 10, 10], [2, 20, 120], [3, 200, 300], [4, 400, 480]]);
+  assert.deepEqual(rows.list.map((r) => r.round), [1, 2, 2, 2, 2, 2, 2, 0, 3, 3, 4, 4, 4]);
 });
