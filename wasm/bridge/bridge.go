@@ -59,6 +59,7 @@ func object(typ string, values map[string]any) js.Value {
 
 // Sink is a trace.Sink that posts to the page. What is recorded without a wait
 // in between travels as one message, because a message costs more than an event.
+// The zero value posts when it is flushed, and only then.
 type Sink struct {
 	mu     sync.Mutex
 	events []trace.Event

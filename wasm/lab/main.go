@@ -37,7 +37,7 @@ type lab struct {
 }
 
 func main() {
-	l := &lab{sink: bridge.NewSink(), goOn: make(chan struct{}, 1)}
+	l := &lab{sink: &bridge.Sink{}, goOn: make(chan struct{}, 1)}
 	bridge.Listen(l.receive)
 	select {}
 }
