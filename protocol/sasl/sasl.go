@@ -1,11 +1,14 @@
 // Package sasl makes the clients of SASL mechanisms (RFC 4422) with which AUTH
-// proves who the user is: PLAIN and LOGIN.
+// proves who the user is: PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL
+// and ANONYMOUS.
 //
 // It refuses to know SMTP: base64, the AUTH command and its replies are the
 // caller's. A client is stepped with Start and then, for each challenge, Next.
 package sasl
 
 import (
+	"crypto/hmac"
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,35 +23,75 @@ import (
 // first challenge, which is empty then (RFC 4422, 5.1).
 type Client = sasl.Client
 
-// mechanisms in the order of preference. LOGIN never became a standard, and does what
-// PLAIN does in more round trips.
-var mechanisms = []string{sasl.Plain, sasl.Login}
-
-// New returns the client of a mechanism, in any case of its name.
-func New(mechanism, username, password string) (Client, error) {
-	// The parts of PLAIN are separated by NUL (RFC 4616, 2); LOGIN has no use for it either.
-	switch {
-	case username == "":
-		return nil, errors.New("sasl: the user name is empty")
-	case password == "":
-		return nil, errors.New("sasl: the password is empty")
-	case strings.Contains(username, "\x00"):
-		return nil, errors.New("sasl: the user name contains a NUL, which no mechanism can carry")
-	case strings.Contains(password, "\x00"):
-		return nil, errors.New("sasl: the password contains a NUL, which no mechanism can carry")
-	}
-	switch strings.ToUpper(mechanism) {
-	case sasl.Plain:
-		return sasl.NewPlainClient("", username, password), nil
-	case sasl.Login:
-		return &login{answers: []string{username, password}}, nil
-	}
-	return nil, unknown(mechanism)
+// Account is who signs in, and where.
+type Account struct {
+	// Username is for EXTERNAL the identity to act as, and for ANONYMOUS what the
+	// server may note; these, and OAUTHBEARER, go without one too.
+	Username string
+	// Password is the access token for XOAUTH2 and OAUTHBEARER. EXTERNAL and ANONYMOUS have no use for it.
+	Password string
+	// The server, which OAUTHBEARER names.
+	Host string
+	Port int
 }
 
-// Choose picks a mechanism from those that the server offers: the one wanted,
-// or the best one when wanted is empty.
-func Choose(offered []string, wanted string) (string, error) {
+// What go-sasl has no name for.
+const (
+	cramMD5 = "CRAM-MD5" // RFC 2195
+	xoauth2 = "XOAUTH2"  // Google's forerunner of OAUTHBEARER
+)
+
+// mechanisms are all that New knows.
+var mechanisms = []string{sasl.Plain, sasl.Login, cramMD5, xoauth2, sasl.OAuthBearer, sasl.External, sasl.Anonymous}
+
+// Those that are chosen when none is wanted, the best first: they take a password. In
+// clear CRAM-MD5 does not give it away; inside TLS that gains nothing, and the server
+// has to store the password for it. LOGIN never became a standard, and does what PLAIN
+// does in more round trips.
+var (
+	preferred        = []string{sasl.Plain, sasl.Login, cramMD5}
+	preferredInClear = []string{cramMD5, sasl.Plain, sasl.Login}
+)
+
+// New returns the client of a mechanism, in any case of its name.
+func New(mechanism string, a Account) (Client, error) {
+	mechanism = strings.ToUpper(mechanism)
+	if !slices.Contains(mechanisms, mechanism) {
+		return nil, unknown(mechanism)
+	}
+	// The parts of PLAIN are separated by NUL (RFC 4616, 2); the others have no use for it either.
+	if strings.Contains(a.Username, "\x00") {
+		return nil, errors.New("sasl: the user name contains a NUL, which no mechanism can carry")
+	}
+	switch mechanism {
+	case sasl.External:
+		return sasl.NewExternalClient(a.Username), nil
+	case sasl.Anonymous:
+		return sasl.NewAnonymousClient(a.Username), nil
+	case xoauth2, sasl.OAuthBearer:
+		return newBearer(mechanism, a)
+	}
+	switch {
+	case a.Username == "":
+		return nil, errors.New("sasl: the user name is empty")
+	case a.Password == "":
+		return nil, errors.New("sasl: the password is empty")
+	case strings.Contains(a.Password, "\x00"):
+		return nil, errors.New("sasl: the password contains a NUL, which no mechanism can carry")
+	}
+	switch mechanism {
+	case sasl.Plain:
+		return sasl.NewPlainClient("", a.Username, a.Password), nil
+	case sasl.Login:
+		return &login{answers: []string{a.Username, a.Password}}, nil
+	}
+	return &cram{username: a.Username, password: a.Password}, nil
+}
+
+// Choose picks a mechanism from those that the server offers: the one wanted, or when
+// wanted is empty the best one that takes a password. Secure says that nobody on
+// the path can read what is sent.
+func Choose(offered []string, wanted string, secure bool) (string, error) {
 	offers := func(m string) bool {
 		return slices.ContainsFunc(offered, func(o string) bool { return strings.EqualFold(o, m) })
 	}
@@ -66,13 +109,36 @@ func Choose(offered []string, wanted string) (string, error) {
 		}
 		return wanted, nil
 	}
-	for _, m := range mechanisms {
+	best := preferred
+	if !secure {
+		best = preferredInClear
+	}
+	for _, m := range best {
 		if offers(m) {
 			return m, nil
 		}
 	}
-	return "", fmt.Errorf("sasl: the server offers no mechanism that is available here (%s); it offers %s",
-		strings.Join(mechanisms, ", "), list)
+	return "", fmt.Errorf("sasl: the server offers no mechanism that is chosen unless named (%s); it offers %s",
+		strings.Join(preferred, ", "), list)
+}
+
+// Refused says what it means and what to do when the server refuses the exchange, in
+// sentences; "" where the user name or the password are to be checked, or c is nil.
+func Refused(c Client) string {
+	if c == nil {
+		return ""
+	}
+	mechanism, _, _ := c.Start() //nolint:errcheck // it only says again what it said first
+	switch mechanism {
+	case sasl.External:
+		return "EXTERNAL goes by what the connection itself proves, mostly a certificate of the client, and this client shows none."
+	case sasl.Anonymous:
+		return "The server takes nobody without an account here: sign in by another mechanism."
+	}
+	if b, ok := c.(*bearer); ok {
+		return b.refused()
+	}
+	return ""
 }
 
 func unknown(mechanism string) error {
@@ -93,4 +159,22 @@ func (l *login) Next([]byte) ([]byte, error) {
 	answer := l.answers[0]
 	l.answers = l.answers[1:]
 	return []byte(answer), nil
+}
+
+// cram answers the one challenge of CRAM-MD5 with its HMAC under the password (RFC 2195, 2).
+type cram struct {
+	username, password string
+	answered           bool
+}
+
+func (c *cram) Start() (mechanism string, initial []byte, err error) { return cramMD5, nil, nil }
+
+func (c *cram) Next(challenge []byte) ([]byte, error) {
+	if c.answered {
+		return nil, fmt.Errorf("sasl: CRAM-MD5 has one challenge, but the server sent a second: %w", sasl.ErrUnexpectedServerChallenge)
+	}
+	c.answered = true
+	digest := hmac.New(md5.New, []byte(c.password))
+	digest.Write(challenge)
+	return fmt.Appendf(nil, "%s %x", c.username, digest.Sum(nil)), nil
 }

@@ -159,6 +159,9 @@ func (s *Session) reply(ev smtp.ReplyReceived) {
 	r := ev.Reply
 	at := trace.Range{Stream: trace.TextIn, Off: ev.Off, Len: ev.Len}
 	raw := s.rec.Bytes(at)
+	if r.Code == 334 {
+		s.rememberChallenge(r.Lines)
+	}
 	lines := r.EscapedLines()
 	for i := range lines {
 		lines[i] = s.maskEchoes(lines[i])
@@ -211,17 +214,31 @@ func firstLine(raw []byte) string {
 const shortestSecret = 4
 
 // remember keeps a secret that was sent, and what it says in clear, so that a
-// server that repeats it does not put it into the trace.
+// server that repeats it does not put it into the trace. A user name is no secret.
 func (s *Session) remember(secret []byte) {
+	var account Auth
+	if s.plan.Auth != nil {
+		account = *s.plan.Auth
+	}
 	keep := func(text string) {
-		if len(text) >= shortestSecret && !slices.Contains(s.secrets, text) {
+		if len(text) >= shortestSecret && !slices.Contains(s.secrets, text) && (text != account.Username || text == account.Password) {
 			s.secrets = append(s.secrets, text)
 		}
 	}
 	keep(string(secret))
+	keep(account.Password) // which CRAM-MD5 does not send, and XOAUTH2 and OAUTHBEARER send among other things
 	if plain, err := base64.StdEncoding.DecodeString(string(secret)); err == nil {
 		parts := strings.Split(string(plain), "\x00")
 		keep(parts[len(parts)-1])
+	}
+}
+
+// rememberChallenge makes a secret of a challenge that repeats one below its base64.
+func (s *Session) rememberChallenge(lines []string) {
+	for _, line := range lines {
+		if plain, err := base64.StdEncoding.DecodeString(line); err == nil && len(s.echoes(plain)) > 0 && !slices.Contains(s.secrets, line) {
+			s.secrets = append(s.secrets, line)
+		}
 	}
 }
 
@@ -249,10 +266,10 @@ func (s *Session) maskEchoes(text string) string {
 // secretSpans are the spans of a pending line that a display masks.
 func secretSpans(c smtp.Command) []trace.Span {
 	line := c.Line()
-	if c.Verb == smtp.VerbResponse {
+	if c.Verb == smtp.VerbResponse && line != "*" {
 		return []trace.Span{{0, int64(len(line))}}
 	}
-	if i := strings.IndexByte(c.Arg, ' '); c.Verb == smtp.VerbAuth && i >= 0 {
+	if i := strings.IndexByte(c.Arg, ' '); c.Verb == smtp.VerbAuth && i >= 0 && c.Arg[i:] != " =" {
 		return []trace.Span{{int64(len(line) - len(c.Arg) + i + 1), int64(len(line))}}
 	}
 	return []trace.Span{}

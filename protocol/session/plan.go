@@ -56,9 +56,9 @@ type TLS struct {
 
 // Auth is a sign-in (RFC 4954).
 type Auth struct {
-	Mechanism string `json:"mechanism"` // PLAIN, LOGIN, or "" for the best that the server offers
-	Username  string `json:"username"`
-	Password  string `json:"password"`
+	Mechanism string `json:"mechanism"` // one that package sasl knows, or "" for the best that the server offers
+	Username  string `json:"username"`  // EXTERNAL: the identity to act as; ANONYMOUS: what the server may note; both optional
+	Password  string `json:"password"`  // XOAUTH2 and OAUTHBEARER: the access token; EXTERNAL and ANONYMOUS need none
 }
 
 // Message is one mail transaction.
@@ -146,7 +146,7 @@ func (p *Plan) check() error {
 		}
 	}
 	if p.Auth != nil && p.Auth.Mechanism != "" {
-		if _, err := sasl.New(p.Auth.Mechanism, p.Auth.Username, p.Auth.Password); err != nil {
+		if _, err := sasl.New(p.Auth.Mechanism, p.account()); err != nil {
 			return fmt.Errorf("auth.mechanism: %w", err)
 		}
 	}
@@ -189,6 +189,11 @@ func (p *Plan) checkAddresses() error {
 		}
 	}
 	return nil
+}
+
+// account is who signs in, and where.
+func (p *Plan) account() sasl.Account {
+	return sasl.Account{Username: p.Auth.Username, Password: p.Auth.Password, Host: p.Target.Host, Port: p.Target.Port}
 }
 
 // public is the plan as the trace keeps it, without the password.

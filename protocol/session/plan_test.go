@@ -41,6 +41,9 @@ func TestParsePlanErrors(t *testing.T) {
 		{"text for a number", `{"link": {"loss": "0.1"}}`, "link.loss: want a number, got a text."},
 		{"truth for a number", `{"link": {"loss": true}}`, "link.loss: want a number, got true."},
 		{"long", `{"ehlo": ` + strings.Repeat("1", 50) + `}`, "ehlo: want a text, got " + strings.Repeat("1", 40) + "…."},
+		{"unknown mechanism", `{"target": {"mode": "live", "host": "a"}, "auth": {"mechanism": "scram-sha-1", "username": "u", "password": "p"}}`,
+			`auth.mechanism: sasl: the mechanism "SCRAM-SHA-1" is not available; choose from PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL, ANONYMOUS.`},
+		{"no token", `{"target": {"mode": "live", "host": "a"}, "auth": {"mechanism": "XOAUTH2", "username": "u"}}`, "auth.mechanism: sasl: the token is empty."},
 		{"unusable option", `{"target": {"mode": "live", "host": "a"}, "options": {"protocol": "lmtp"}}`,
 			`options.protocol: "lmtp" cannot be spoken by this version; want "smtp".`},
 	} {

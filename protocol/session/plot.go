@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	gosasl "github.com/emersion/go-sasl"
-
 	"smtpscope/protocol/sasl"
 	"smtpscope/protocol/smtp"
 	"smtpscope/protocol/trace"
@@ -22,7 +20,7 @@ type plot struct {
 	verified   bool // and its certificate is trusted
 	helo       bool // EHLO was refused
 	signedIn   bool
-	mechanism  gosasl.Client           // of the exchange that is open
+	mechanism  sasl.Client             // of the exchange that is open
 	postponed  *string                 // its initial response, where AUTH had no room for it
 	challenge  *smtp.Reply             // the 334 to answer
 	mails      int                     // transactions that were begun
@@ -119,16 +117,16 @@ func (p *plot) signIn(server *smtp.Server) smtp.Command {
 		}
 		return p.giveUp(failure{phase: "auth", code: trace.CodeUnsupported, permanent: true, message: words})
 	}
-	name, err := sasl.Choose(offered, p.plan.Auth.Mechanism)
+	name, err := sasl.Choose(offered, p.plan.Auth.Mechanism, p.secure)
 	if err == nil {
-		p.mechanism, err = sasl.New(name, p.plan.Auth.Username, p.plan.Auth.Password)
+		p.mechanism, err = sasl.New(name, p.plan.account())
 	}
 	if err != nil {
-		return p.giveUp(failure{phase: "auth", code: trace.CodeUnsupported, permanent: true, message: "Signing in is not possible: " + err.Error() + "."})
+		return p.giveUp(*notPossible(err))
 	}
 	_, first, err := p.mechanism.Start()
 	if err != nil {
-		return p.giveUp(failure{phase: "auth", code: trace.CodeUnsupported, permanent: true, message: "Signing in is not possible: " + err.Error() + "."})
+		return p.giveUp(*notPossible(err))
 	}
 	var initial *string
 	if first != nil {
@@ -145,32 +143,54 @@ func (p *plot) signIn(server *smtp.Server) smtp.Command {
 	return c
 }
 
-func response(text string) smtp.Command { return must(smtp.Response(text)) }
+func notPossible(err error) *failure {
+	return &failure{phase: "auth", code: trace.CodeUnsupported, permanent: true, message: "Signing in is not possible: " + err.Error() + "."}
+}
 
-// cancelAuth is the client's way out of an AUTH exchange (RFC 4954, 4).
-const cancelAuth = "*"
+// cancel is the client's way out of an AUTH exchange (RFC 4954, 4).
+func cancel() smtp.Command { return must(smtp.Response("*")) }
+
+// response answers a challenge, unless it is too long for a line.
+func (p *plot) response(base64 string) smtp.Command {
+	c, err := smtp.Response(base64)
+	if err != nil {
+		p.failure = notPossible(err)
+		return cancel()
+	}
+	return c
+}
 
 func (p *plot) respond() smtp.Command {
 	if p.mechanism == nil || p.challenge == nil {
-		return response(cancelAuth)
+		return cancel()
 	}
 	if first := p.postponed; first != nil {
 		p.postponed = nil
-		return response(*first)
+		return p.response(*first)
 	}
 	challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(strings.Join(p.challenge.Lines, "")))
 	if err != nil || len(p.challenge.Lines) != 1 {
 		p.failure = &failure{phase: "auth", code: trace.CodeProtocol, permanent: true,
 			message: "The server's challenge is not one line of base64 (RFC 4954, 4), so the exchange was cancelled."}
-		return response(cancelAuth)
+		return cancel()
 	}
 	answer, err := p.mechanism.Next(challenge)
 	if err != nil {
 		p.failure = &failure{phase: "auth", code: trace.CodeProtocol, permanent: true,
 			message: "The server's challenge does not fit the mechanism, so the exchange was cancelled: " + smtp.Escape(err.Error()) + "."}
-		return response(cancelAuth)
+		return cancel()
 	}
-	return response(base64.StdEncoding.EncodeToString(answer))
+	return p.response(base64.StdEncoding.EncodeToString(answer))
+}
+
+// refusedAuth puts the refusal of a sign-in into words. That the credentials are invalid
+// (RFC 4954, 6) is not always about a password: then the mechanism knows better.
+func (p *plot) refusedAuth(r *smtp.Reply, quote *trace.ResultReply) *failure {
+	f := rejected("auth", r, quote)
+	if words := sasl.Refused(p.mechanism); words != "" && r.Code == 535 {
+		f.message = strings.TrimSuffix(f.message, advice("auth", r)) + words
+	}
+	return f
 }
 
 func (p *plot) current() Message {
@@ -250,7 +270,7 @@ func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.R
 		case r.Positive():
 			p.signedIn = true
 		case p.failure == nil:
-			p.failure = rejected("auth", r, quote)
+			p.failure = p.refusedAuth(r, quote)
 		}
 	case smtp.VerbMail:
 		if !r.Positive() && state == smtp.StateReady { // else it came in the middle of a transaction, by the user's hand

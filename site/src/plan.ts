@@ -2,7 +2,8 @@
 
 export type RunMode = "lab" | "practice" | "live";
 export type Security = "none" | "starttls" | "tls";
-export type Mechanism = "" | "PLAIN" | "LOGIN";
+/** As protocol/sasl knows them; "" is the best that is offered. */
+export type Mechanism = "" | "PLAIN" | "LOGIN" | "CRAM-MD5" | "XOAUTH2" | "OAUTHBEARER" | "EXTERNAL" | "ANONYMOUS";
 export type Route = "direct" | "submission" | "chain";
 
 /** How any two hosts of the lab are joined: texts as the plan has them, "40ms" and "10Mbit", and probabilities. */
@@ -73,7 +74,17 @@ export interface SignIn {
   on: boolean;
   mechanism: Mechanism;
   username: string;
+  /** Or the access token. */
   password: string;
+}
+
+/** What a mechanism proves the user by. */
+export function proofOf(m: Mechanism): "password" | "token" | undefined {
+  switch (m) {
+    case "XOAUTH2": case "OAUTHBEARER": return "token";
+    case "EXTERNAL": case "ANONYMOUS": return undefined;
+    default: return "password";
+  }
 }
 
 /** A message too long for a text box, or chosen as a file. */
@@ -268,8 +279,15 @@ export function ehloOf(f: Form): string {
   return f.ehlo.trim() || (f.mode === "lab" ? "[192.0.2.10]" : "[127.0.0.1]");
 }
 
+/** What the plan says of the sign-in. An account that is known fills in what was not typed, where it has a password to prove it. */
+function accountOf({ mechanism, username, password }: SignIn, known: { username: string; password: string } | null | undefined): NonNullable<Plan["auth"]> {
+  const proof = proofOf(mechanism);
+  if (proof !== "password") return { mechanism, username, password: proof ? password : "" };
+  return { mechanism, username: username || known?.username || "", password: password || known?.password || "" };
+}
+
 export function planOf(f: Form, config: Config | undefined, step: boolean): Plan {
-  const { on: _, ...account } = f.signIn[f.mode], practice = f.mode === "practice" ? config?.practice : undefined;
+  const practice = f.mode === "practice" ? config?.practice : undefined;
   const known = f.mode === "lab" ? LAB_ACCOUNT : practice, { host, port } = target(f, config), route = routeOf(f);
   return {
     // Directly, mail goes to a domain, and its MX is looked up (RFC 5321, 5.1).
@@ -281,9 +299,7 @@ export function planOf(f: Form, config: Config | undefined, step: boolean): Plan
       insecure: f.insecure,
     },
     ehlo: ehloOf(f),
-    ...(signsIn(f) && { auth: known
-      ? { ...account, username: account.username || known.username, password: account.password || known.password }
-      : account }),
+    ...(signsIn(f) && { auth: accountOf(f.signIn[f.mode], known) }),
     messages: [{ from: f.from.trim(), to: f.to.map((t) => t.trim()).filter(Boolean), data: f.file?.text ?? f.message.replace(/\r?\n/g, "\r\n") }], // a text box has only LF
     options: { pipelining: f.pipelining, chunking: f.chunking, smtputf8: f.smtputf8 },
     pace: { step, breakpoints: [] },
@@ -349,7 +365,7 @@ export function hostPort(host: string, port: number | undefined): string {
   return port ? `${h}:${port}` : h;
 }
 
-/** What may be kept in the browser: no password, no long message. */
+/** What may be kept in the browser: no password or token, no long message. */
 export function keepable(f: Form): Form {
   const quiet = (s: SignIn) => ({ ...s, password: "" });
   const { file: _, ...rest } = f;

@@ -5,13 +5,20 @@ import { edit } from "./actions.ts";
 import * as format from "./format.ts";
 import { caret, control } from "./icons.ts";
 import { BANDWIDTHS, CHANCES, chanceWords, DELAYS, durationWords, including, milliseconds, MTUS, nearest, type Choices } from "./knobs.ts";
-import { ehloOf, LAB_ACCOUNT, MAX_RELAYS, messageSize, problems, routeOf, securityOf, signsIn, target, withMessage, withRoute, type Behaviour, type Config, type Form, type Lab, type Link, type Mechanism, type Route, type SignIn } from "./plan.ts";
+import { ehloOf, LAB_ACCOUNT, MAX_RELAYS, messageSize, problems, proofOf, routeOf, securityOf, signsIn, target, withMessage, withRoute, type Behaviour, type Config, type Form, type Lab, type Link, type Mechanism, type Route, type SignIn } from "./plan.ts";
 import { addressControl, modeControl, securityControl, segment, WITHOUT_TCP } from "./target.ts";
 import { shared } from "./tokens.ts";
 
 const ROUTES: Choices<Route> = [["direct", "Direct"], ["submission", "Submission"], ["chain", "Chain"]];
 const TRANSPORTS: Choices<Lab["transport"]> = [["tcp", "TCP"], ["udp", "UDP"]];
 const SHUTDOWNS: Choices<Behaviour["shutdown"]> = [["", "never"], ["MAIL", "at MAIL"], ["RCPT", "at RCPT"], ["DATA", "at DATA"]];
+
+const MECHANISMS: Choices<Mechanism | "off"> = [
+  ["off", "not at all"], ["PLAIN", "PLAIN"], ["LOGIN", "LOGIN"], ["CRAM-MD5", "CRAM-MD5"], ["XOAUTH2", "XOAUTH2"],
+  ["OAUTHBEARER", "OAUTHBEARER"], ["EXTERNAL", "EXTERNAL"], ["ANONYMOUS", "ANONYMOUS"], ["", "best that is offered"],
+];
+/** Who signs in, where it is not a user with an account: neither has to be said. */
+const WHO: Partial<Record<Mechanism, string>> = { EXTERNAL: "Identity", ANONYMOUS: "Trace" };
 
 /** What a behaviour is set to when it is asked for. */
 const USUAL = { greylist: "10m", greetingDelay: "8s", down: "45m", size: 200, readRate: "16kbit", receiveBuffer: 4096 } as const;
@@ -46,7 +53,7 @@ export class ScopePlan extends LitElement {
       ${[wrong.mode, this.target ? undefined : wrong.address].map((w) => (w ? html`<p class="problem" role="alert">${w}</p>` : nothing))}
       ${this.#live()}${lab ? this.#route() : nothing}${this.#envelope(wrong)}${this.#signIn()}${this.#message()}${this.#offers()}
       ${lab ? html`${this.#link(wrong.seed)}${this.#server()}` : nothing}${this.#tls()}
-      <p class="end">${lab ? "Same plan and seed, same packets. " : nothing}${lab || this.locked ? "Locked while a run is open; Reset unlocks it." : nothing}${this.locked ? nothing : html`<span class="vh">The plan is kept in this browser, without the password.</span>`}</p>`;
+      <p class="end">${lab ? "Same plan and seed, same packets. " : nothing}${lab || this.locked ? "Locked while a run is open; Reset unlocks it." : nothing}${this.locked ? nothing : html`<span class="vh">The plan is kept in this browser, without password and token.</span>`}</p>`;
   }
 
   #target(problem: string | undefined): TemplateResult {
@@ -168,19 +175,20 @@ export class ScopePlan extends LitElement {
   #signIn(): TemplateResult {
     const { mode } = this.form, s = this.form.signIn[mode], account = mode === "lab" ? LAB_ACCOUNT : mode === "practice" ? this.config?.practice : undefined;
     const set = (patch: Partial<SignIn>) => edit(this, { signIn: { ...this.form.signIn, [mode]: { ...s, ...patch } } });
-    const choice = s.on ? s.mechanism || "best" : "off";
-    const choose = (v: string) => set(v === "off" ? { on: false } : { on: true, mechanism: (v === "best" ? "" : v) as Mechanism });
+    const choice = s.on ? s.mechanism : "off", proof = proofOf(s.mechanism), known = proof === "password" ? account : undefined;
+    const choose = (v: Mechanism | "off") => set(v === "off" ? { on: false } : { on: true, mechanism: v });
     const unused = mode === "practice" ? "Not used without TLS: the practice server takes mail on port 25 from anybody." : "Not used: there is no sign-in over UDP.";
     const body = html`
-      <div class="field"><label><span>How</span><select .value=${choice} ?disabled=${this.locked} @change=${(e: Event) => choose((e.target as HTMLSelectElement).value)}>
-        ${([["off", "not at all"], ["PLAIN", "PLAIN"], ["LOGIN", "LOGIN"], ["best", "best that is offered"]] as const).map(([v, w]) => html`<option value=${v} ?selected=${v === choice}>${w}</option>`)}
+      <div class="field"><label><span>How</span><select ?disabled=${this.locked} @change=${(e: Event) => choose(MECHANISMS[(e.target as HTMLSelectElement).selectedIndex]![0])}>
+        ${MECHANISMS.map(([v, w]) => html`<option value=${v || "best"} ?selected=${v === choice} .selected=${v === choice}>${w}</option>`)}
       </select></label></div>
       ${s.on && !signsIn(this.form) ? html`<p class="hint">${unused}</p>`
         : s.on ? html`
-          ${this.#field("User", s.username, (username) => set({ username }), { placeholder: account?.username ?? "" })}
-          ${this.#field("Password", s.password, (password) => set({ password }), { type: "password", placeholder: account ? "•".repeat(account.password.length) : "" })}
-          ${securityOf(this.form) === "none" ? html`<p class="problem">Without TLS everybody on the path can read the password.</p>` : nothing}` : nothing}`;
-    const short = signsIn(this.form) ? `${s.mechanism || "AUTH"}, ${s.username || LAB_ACCOUNT.username}` : "not at all";
+          ${this.#field(WHO[s.mechanism] ?? "User", s.username, (username) => set({ username }), { placeholder: known?.username ?? "" })}
+          ${proof ? this.#field(proof === "token" ? "Token" : "Password", s.password, (password) => set({ password }), { type: "password", placeholder: known ? "•".repeat(known.password.length) : "" }) : nothing}
+          ${proof && securityOf(this.form) === "none" ? html`<p class="problem">${s.mechanism === "CRAM-MD5"
+            ? "Without TLS everybody on the path can try passwords against the response." : `Without TLS everybody on the path can read the ${proof}.`}</p>` : nothing}` : nothing}`;
+    const short = signsIn(this.form) ? [s.mechanism || "AUTH", s.username || (known && LAB_ACCOUNT.username)].filter(Boolean).join(", ") : "not at all";
     return mode === "lab" ? this.#fold("Sign in", short, false, body) : html`<section><h2>Sign in <small>RFC 4954</small></h2>${body}</section>`;
   }
 

@@ -75,10 +75,10 @@ export function stepsOf(o: Outline): Step[] {
     tls();
     ehlo();
   }
-  if (o.auth === "LOGIN") {
-    wait("AUTH", "AUTH LOGIN", "334");
-    wait("response", DOTS, "334");
-    wait("response", DOTS, "235");
+  const responses = { LOGIN: 2, "CRAM-MD5": 1 }[o.auth as string] ?? 0; // where the server speaks first
+  if (responses > 0) {
+    wait("AUTH", `AUTH ${o.auth}`, "334");
+    for (let left = responses - 1; left >= 0; left--) wait("response", DOTS, left ? "334" : "235");
   } else if (o.auth !== undefined) wait("AUTH", `AUTH ${o.auth || "PLAIN"} ${DOTS}`, "235");
   for (const m of o.messages) {
     wait("MAIL", `MAIL FROM:<${m.from}>`, "250");

@@ -171,7 +171,7 @@ func startPostfix(ctx context.Context, ws *workspace) (ports, backend, error) {
 
 	// Debian's Postfix looks for the SASL configuration beside main.cf, whatever cyrus_sasl_config_path says.
 	sasldb := ws.path("etc", "sasl", "sasldb2")
-	sasl := "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN LOGIN\nsasldb_path: " + sasldb + "\n"
+	sasl := "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN LOGIN CRAM-MD5\nsasldb_path: " + sasldb + "\n"
 	if err := ws.write("etc/sasl/smtpd.conf", []byte(sasl), 0o644); err != nil {
 		return ports{}, nil, err
 	}

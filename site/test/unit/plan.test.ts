@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { keepForm, keptForm } from "../../src/keep.ts";
 import { BANDWIDTHS, CHANCES, chanceWords, DELAYS, durationWords, including, milliseconds, nearest } from "../../src/knobs.ts";
-import { completed, dateTime, defaultForm, defaultMessage, EDIT_LIMIT, formOf, keepable, messageSize, parseAddress, planOf, problems, routeOf, securityOf, signsIn, target, withMessage, withRoute, type Config, type Form, type Plan } from "../../src/plan.ts";
+import { completed, dateTime, defaultForm, defaultMessage, EDIT_LIMIT, formOf, keepable, messageSize, parseAddress, planOf, problems, proofOf, routeOf, securityOf, signsIn, target, withMessage, withRoute, type Config, type Form, type Mechanism, type Plan } from "../../src/plan.ts";
 import { clock } from "../../src/scope-clock.ts";
 import { outlineIn, outlineOf, roundTrips, stepsOf } from "../../src/steps.ts";
 import { rowsOf } from "../../src/rows.ts";
@@ -77,6 +77,29 @@ test("the lab's submission server is signed in to, its MX is not", () => {
   assert.equal(planOf({ ...submission, ...withRoute(submission, "direct") }, undefined, false).auth, undefined);
 });
 
+test("what proves the user goes into the plan, a known account's password for no token", () => {
+  const signed = (form: Form, mechanism: Mechanism, username = "", password = "") =>
+    planOf({ ...form, signIn: { ...form.signIn, [form.mode]: { on: true, mechanism, username, password } } }, CONFIG, false).auth;
+  const live: Form = { ...defaultForm(), mode: "live", address: "mx.example.net" }, lab: Form = { ...defaultForm(), ...withRoute(defaultForm(), "submission") };
+  for (const mechanism of ["", "PLAIN", "LOGIN", "CRAM-MD5"] as const) {
+    assert.equal(proofOf(mechanism), "password");
+    assert.deepEqual(signed(practising(), mechanism), { mechanism, username: "ada", password: "engine" });
+    assert.deepEqual(signed(lab, mechanism, "u"), { mechanism, username: "u", password: "enchantress" });
+    assert.deepEqual(signed(live, mechanism, "u", "p"), { mechanism, username: "u", password: "p" });
+  }
+  for (const mechanism of ["XOAUTH2", "OAUTHBEARER"] as const) {
+    assert.equal(proofOf(mechanism), "token");
+    for (const form of [practising(), lab, live]) {
+      assert.deepEqual(signed(form, mechanism), { mechanism, username: "", password: "" });
+      assert.deepEqual(signed(form, mechanism, "u", "ya29"), { mechanism, username: "u", password: "ya29" });
+    }
+  }
+  for (const mechanism of ["EXTERNAL", "ANONYMOUS"] as const) {
+    assert.equal(proofOf(mechanism), undefined);
+    for (const form of [practising(), lab, live]) assert.deepEqual(signed(form, mechanism, "u", "typed before"), { mechanism, username: "u", password: "" });
+  }
+});
+
 test("over datagrams there is neither TLS nor sign-in nor another route, and the choices are kept", () => {
   const f = { ...defaultForm(), ...withRoute(defaultForm(), "chain") }, udp: Form = { ...f, lab: { ...f.lab, transport: "udp" } };
   const p = planOf(udp, undefined, false);
@@ -123,8 +146,9 @@ test("a long text is not put into the box", () => {
   assert.equal(planOf({ ...defaultForm(), ...long }, CONFIG, false).messages[0]!.data.length, EDIT_LIMIT + 1);
 });
 
-test("what is kept in the browser has no password", () => {
+test("what is kept in the browser has no password and no token", () => {
   const f = defaultForm();
+  f.signIn.live.mechanism = "XOAUTH2";
   f.signIn.live.password = f.signIn.practice.password = f.signIn.lab.password = "hunter2";
   f.file = { name: "big.eml", size: 1, text: "long" };
   const text = JSON.stringify(keepable(f));
@@ -202,6 +226,20 @@ test("planned steps of the lab", () => {
     const form: Form = { ...f, lab: { ...f.lab, transport } };
     assert.deepEqual(stepsOf(outlineIn(planOf(form, undefined, false))!), stepsOf(outlineOf(form, undefined)), "the same from the plan in a trace");
   }
+});
+
+test("a sign-in takes as many exchanges as its mechanism has", () => {
+  const auth = (mechanism: Mechanism) => {
+    const f: Form = { ...defaultForm(), ...withRoute(defaultForm(), "submission") };
+    f.signIn.lab = { on: true, mechanism, username: "", password: "" };
+    const steps = stepsOf(outlineOf(f, undefined));
+    assert.deepEqual(stepsOf(outlineIn(planOf(f, undefined, false))!), steps, "the same from the plan in a trace");
+    return steps.filter((s) => s.verb === "AUTH" || s.verb === "response").map((s) => `${s.text} ${s.expect}`).join(", ");
+  };
+  assert.equal(auth(""), "AUTH PLAIN •••••••• 235");
+  assert.equal(auth("LOGIN"), "AUTH LOGIN 334, •••••••• 334, •••••••• 235");
+  assert.equal(auth("CRAM-MD5"), "AUTH CRAM-MD5 334, •••••••• 235");
+  for (const m of ["PLAIN", "XOAUTH2", "OAUTHBEARER", "EXTERNAL", "ANONYMOUS"] as const) assert.equal(auth(m), `AUTH ${m} •••••••• 235`);
 });
 
 test("a group of commands is one round trip", () => {
