@@ -5,6 +5,7 @@ import { svg, type TemplateResult } from "lit";
 import { cross } from "./icons.ts";
 import type { Layout } from "./layout.ts";
 import { landed, type PacketEvent, type Row, type Rows } from "./rows.ts";
+import { countBefore } from "./search.ts";
 import { FATE_WORDS } from "./words.ts";
 
 /** Where in a row its arrow leaves. */
@@ -125,14 +126,8 @@ export class TimeArrows {
   draw(from: number, to: number): void {
     const rows = this.#rows, { packets } = rows, events = rows.trace!.events, time = this.#layout.time!;
     const t0 = time.t(from - 30) - rows.slowest, t1 = time.t(to);
-    let lo = 0, hi = packets.length;
-    while (lo < hi) {
-      const mid = (lo + hi) >> 1;
-      if (events[packets[mid]!]!.t < t0) lo = mid + 1;
-      else hi = mid;
-    }
-    for (; lo < packets.length; lo++) {
-      const e = events[packets[lo]!] as PacketEvent;
+    for (let i = countBefore(packets.length, (j) => events[packets[j]!]!.t < t0); i < packets.length; i++) {
+      const e = events[packets[i]!] as PacketEvent;
       if (e.t > t1) break;
       const a = this.#arrow(e);
       if (a && Math.max(a.y1, a.y2) >= from) this.#add(a);

@@ -3,6 +3,7 @@
 // are sent, text to the client only when it is read.
 
 import type { Row } from "./rows.ts";
+import { countBefore } from "./search.ts";
 
 interface Span {
   off: number;
@@ -22,14 +23,8 @@ interface Sealed extends Span {
 
 /** What of a list in order, whose items do not overlap, touches [off, end). */
 export function touching<T extends Span>(list: readonly T[], off: number, end: number): T[] {
-  let lo = 0, hi = list.length;
-  while (lo < hi) {
-    const mid = (lo + hi) >> 1;
-    if (list[mid]!.end <= off) lo = mid + 1;
-    else hi = mid;
-  }
   const out: T[] = [];
-  for (; lo < list.length && list[lo]!.off < end; lo++) out.push(list[lo]!);
+  for (let i = countBefore(list.length, (j) => list[j]!.end <= off); i < list.length && list[i]!.off < end; i++) out.push(list[i]!);
   return out;
 }
 

@@ -1,6 +1,7 @@
 // What one end of a TCP connection has under way, and what lets it send more:
 // the lines of the chart. Pure, and cheap enough to be made anew when the trace grew.
 
+import { countBefore } from "./search.ts";
 import type { EventOfKind, PacketData, SegmentData, TraceEvent, TraceStore } from "./trace.ts";
 
 type Segment = EventOfKind<"tcp", "segment"> & { data: PacketData & { segment: SegmentData } };
@@ -120,13 +121,7 @@ function mssIn(options: string | undefined): number | undefined {
 
 /** The index of the last time that is not after t, -1 for none. */
 export function indexAt(times: readonly number[], t: number): number {
-  let lo = 0, hi = times.length;
-  while (lo < hi) {
-    const mid = (lo + hi) >> 1;
-    if (times[mid]! <= t) lo = mid + 1;
-    else hi = mid;
-  }
-  return lo - 1;
+  return countBefore(times.length, (i) => times[i]! <= t) - 1;
 }
 
 /** The largest value of a line, 0 for none. */

@@ -13,6 +13,7 @@ import { plannedArrow, plannedRow, textAt, type Planned } from "./outline.ts";
 import type { Round } from "./rounds.ts";
 import { landed, type Row } from "./rows.ts";
 import type { ScopeLadder } from "./scope-ladder.ts";
+import { countBefore } from "./search.ts";
 import { DOTS } from "./steps.ts";
 import type { EventOfKind, Source } from "./trace.ts";
 import { atEnd, now, placeOf, type Scale, type View } from "./view.ts";
@@ -502,13 +503,7 @@ export class LadderRows implements ReactiveController {
   #bands(from: number, to: number): TemplateResult[] {
     const layout = this.#layout!, c = this.#columns, out: TemplateResult[] = [], [x, x2] = c.rt, lead = layout.time ? LEAVES : 0;
     const rounds = this.view.rows.rounds.list;
-    let lo = 0, hi = rounds.length;
-    while (lo < hi) {
-      const mid = (lo + hi) >> 1;
-      if (this.#bandOf(rounds[mid]!, rounds[mid + 1])[1] < from) lo = mid + 1;
-      else hi = mid;
-    }
-    for (let i = lo; i < rounds.length; i++) {
+    for (let i = countBefore(rounds.length, (j) => this.#bandOf(rounds[j]!, rounds[j + 1])[1] < from); i < rounds.length; i++) {
       const r: Round = rounds[i]!, [y, y2] = this.#bandOf(r, rounds[i + 1]);
       if (y > to) break;
       const name = r.count === 1 ? (r.n < 1000 ? String(r.n) : "") : r.n < 9 ? `${r.n}–${r.n + r.count - 1}` : `${r.n}+`;

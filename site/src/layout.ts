@@ -5,6 +5,7 @@
 import { lanes, type Columns, type Lane } from "./columns.ts";
 import * as format from "./format.ts";
 import { isPacket, landed, type KeywordChange, type PacketEvent, type Row, type Rows } from "./rows.ts";
+import { countBefore } from "./search.ts";
 import { TimeScale, unitFor, type Mark } from "./timescale.ts";
 import type { Certificate, Direction, EventOfKind, HandshakeData, MailData, Range, Span, TraceStore, TunnelData } from "./trace.ts";
 import { keyOf, placeOf, type Packets, type Place, type Scale } from "./view.ts";
@@ -206,13 +207,7 @@ export class Layout {
 
   /** The item at a height. */
   at(y: number): number {
-    let lo = 0, hi = this.items.length;
-    while (lo < hi - 1) {
-      const mid = (lo + hi) >> 1;
-      if (this.y[mid]! <= y) lo = mid;
-      else hi = mid;
-    }
-    return lo;
+    return Math.max(0, countBefore(this.items.length, (i) => this.y[i]! <= y) - 1);
   }
 
   /** The item of a row. */

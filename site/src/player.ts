@@ -1,6 +1,7 @@
 // Lets a trace go by in its own time, slowed as the user likes. What lies far
 // ahead is not waited for: time jumps there, and the ladder draws the jump.
 
+import { eventsUntil } from "./search.ts";
 import type { TraceStore } from "./trace.ts";
 
 const NS = 1e6; // nanoseconds in a millisecond
@@ -61,13 +62,7 @@ export class Player {
   #next(trace: TraceStore, t: number): number | undefined {
     const { events } = trace, end = events.at(-1)?.t ?? 0;
     if (t >= end) return this.#grows() ? end : undefined;
-    let lo = 0, hi = events.length;
-    while (lo < hi) {
-      const mid = (lo + hi) >> 1;
-      if (events[mid]!.t <= t) lo = mid + 1;
-      else hi = mid;
-    }
-    const next = events[lo]!.t;
+    const next = events[eventsUntil(events, t)]!.t;
     return (next - t) / this.#speed > LONG ? next - LEAD * this.#speed : t;
   }
 }

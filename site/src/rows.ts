@@ -11,6 +11,7 @@
 
 import { Channel, touching } from "./channel.ts";
 import { Rounds } from "./rounds.ts";
+import { countBefore } from "./search.ts";
 import type { AnalysisData, Direction, EventOfKind, Extension, Fate, Layer, PacketData, Range, RecordData, StateData, TraceEvent, TraceStore } from "./trace.ts";
 import type { Place } from "./view.ts";
 
@@ -188,14 +189,8 @@ export class Rows {
     const at = this.event(row).at;
     if (!at || !row.dir || row.hop || !at.stream.startsWith("text")) return [];
     const all = this.#carriers[row.dir], plain = (n: number) => (this.trace!.events[n]!.data as RecordData).plain!;
-    let lo = 0, hi = all.length;
-    while (lo < hi) {
-      const mid = (lo + hi) >> 1, p = plain(all[mid]!);
-      if (p.off + p.len <= at.off) lo = mid + 1;
-      else hi = mid;
-    }
-    const out: number[] = [];
-    for (; lo < all.length && plain(all[lo]!).off < at.off + at.len; lo++) out.push(all[lo]!);
+    const end = (n: number) => plain(n).off + plain(n).len, out: number[] = [];
+    for (let i = countBefore(all.length, (j) => end(all[j]!) <= at.off); i < all.length && plain(all[i]!).off < at.off + at.len; i++) out.push(all[i]!);
     return out;
   }
 

@@ -7,6 +7,7 @@ import { act } from "./actions.ts";
 import { connections, flightOf, indexAt, ownConnection, largest, remembered, type Connection, type Flight, type Line, type Mark } from "./flight.ts";
 import * as format from "./format.ts";
 import { cross, provenance } from "./icons.ts";
+import { resized } from "./resized.ts";
 import { shared } from "./tokens.ts";
 import type { Source } from "./trace.ts";
 import { atEnd, now, type View } from "./view.ts";
@@ -74,26 +75,24 @@ export class ScopeChart extends LitElement {
   #drawn: Flight | undefined;
   #drawnAs = "";
   #colours = "";
-  #resize = new ResizeObserver(() => this.#fit());
   #dark = matchMedia("(prefers-color-scheme: dark)");
   #themed = (): void => this.requestUpdate();
 
   constructor() {
     super();
+    resized(this, () => this.#fit());
     this.chosen = "";
     this.table = false;
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.#resize.observe(this);
     this.#dark.addEventListener("change", this.#themed);
     this.requestUpdate();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.#resize.disconnect();
     this.#dark.removeEventListener("change", this.#themed);
     this.#destroy();
   }

@@ -10,6 +10,7 @@ import { control, provenance, severity } from "./icons.ts";
 import { certificateFacts, connectFacts, handshakeFacts } from "./layout.ts";
 import { story } from "./mailbox.ts";
 import { carried, fateWords, layersOf, secretsIn, segmentFacts, stateAfter, truthOf, type PacketLayer } from "./packet.ts";
+import { resized } from "./resized.ts";
 import { isPacket, type PacketEvent, type Row } from "./rows.ts";
 import type { Width } from "./scope-top.ts";
 import { shared } from "./tokens.ts";
@@ -61,10 +62,10 @@ export class ScopeInspector extends LitElement {
   declare room: number;
 
   #pinned = -1;
-  #resize = new ResizeObserver(() => (this.room = this.clientWidth >= 960 ? 16 : 8));
 
   constructor() {
     super();
+    resized(this, () => (this.room = this.clientWidth >= 960 ? 16 : 8));
     this.selected = "";
     this.revealed = new Set();
     this.width = "wide";
@@ -73,16 +74,6 @@ export class ScopeInspector extends LitElement {
     this.hot = -1;
     this.limit = FIRST;
     this.room = 8;
-  }
-
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.#resize.observe(this);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize.disconnect();
   }
 
   protected override willUpdate(changed: PropertyValues<this>): void {

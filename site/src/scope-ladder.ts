@@ -6,6 +6,7 @@
 import { adoptStyles, css, LitElement, type TemplateResult } from "lit";
 import type { LadderRows } from "./ladder-rows.ts";
 import { outline, outlineStyles } from "./outline.ts";
+import { resized } from "./resized.ts";
 import { shared } from "./tokens.ts";
 import { atEnd, type View } from "./view.ts";
 
@@ -30,28 +31,18 @@ export class ScopeLadder extends LitElement {
 
   #rows: LadderRows | undefined;
   #loading = false;
-  /** Sizes come from the observer: to ask for them would cost a layout of the page. */
-  #resize = new ResizeObserver((entries) => {
-    const { width, height } = entries.at(-1)!.contentRect;
-    this.size = { width: Math.max(LEAST, width), height };
-  });
 
   constructor() {
     super();
+    // Sizes come from the observer: to ask for them would cost a layout of the page.
+    resized(this, (entries) => {
+      const { width, height } = entries.at(-1)!.contentRect;
+      this.size = { width: Math.max(LEAST, width), height };
+    });
     this.selected = "";
     this.open = new Set();
     this.revealed = new Set();
     this.size = { width: 800, height: 600 };
-  }
-
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.#resize.observe(this);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize.disconnect();
   }
 
   /** What draws rows is fetched with the first session; when that fails, the next thing that happens is the next try. */

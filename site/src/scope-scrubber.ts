@@ -3,6 +3,7 @@
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { act } from "./actions.ts";
 import * as format from "./format.ts";
+import { resized } from "./resized.ts";
 import { landed, type PacketEvent, type Row, type Rows } from "./rows.ts";
 import type { Width } from "./scope-top.ts";
 import { roundTrips } from "./steps.ts";
@@ -33,22 +34,12 @@ export class ScopeScrubber extends LitElement {
   #axis: Axis | undefined;
   #axisOf = ""; // what it was made for
   #dragging = false;
-  #resize = new ResizeObserver(() => (this.room = this.clientWidth));
 
   constructor() {
     super();
+    resized(this, () => (this.room = this.clientWidth));
     this.room = 1180;
     this.width = "wide";
-  }
-
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.#resize.observe(this);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize.disconnect();
   }
 
   protected override render(): TemplateResult {

@@ -2,6 +2,7 @@
 
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import transitions from "virtual:transitions";
+import { resized } from "./resized.ts";
 import type { Width } from "./scope-top.ts";
 import { stateLine, type Branch, type StateLine } from "./states.ts";
 import { roundTrips } from "./steps.ts";
@@ -16,22 +17,12 @@ export class ScopeStates extends LitElement {
   declare width: Width;
   declare room: number;
 
-  #resize = new ResizeObserver(() => (this.room = this.clientWidth));
 
   constructor() {
     super();
+    resized(this, () => (this.room = this.clientWidth));
     this.room = 860;
     this.width = "wide";
-  }
-
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.#resize.observe(this);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize.disconnect();
   }
 
   protected override render(): TemplateResult {

@@ -3,6 +3,7 @@
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import * as format from "./format.ts";
 import { provenance } from "./icons.ts";
+import { resized } from "./resized.ts";
 import { lostTime, type LostTime } from "./rounds.ts";
 import { roundTrips } from "./steps.ts";
 import { shared } from "./tokens.ts";
@@ -13,21 +14,11 @@ export class ScopeTally extends LitElement {
   declare view: View;
   declare room: number;
 
-  #resize = new ResizeObserver(() => (this.room = this.clientWidth - 32));
 
   constructor() {
     super();
+    resized(this, () => (this.room = this.clientWidth - 32));
     this.room = 348;
-  }
-
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.#resize.observe(this);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize.disconnect();
   }
 
   protected override render(): TemplateResult {

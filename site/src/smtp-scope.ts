@@ -27,6 +27,7 @@ import { verdict } from "./verdict.ts";
 import { Player } from "./player.ts";
 import { placeOf, type Packets, type Pane, type Scale, type View } from "./view.ts";
 import { transport, type Width } from "./scope-top.ts";
+import { eventsUntil } from "./search.ts";
 import { unitFor } from "./timescale.ts";
 import "./scope-clock.ts";
 import "./scope-ladder.ts";
@@ -608,21 +609,24 @@ export class SmtpScope extends LitElement {
   /** Run: goes on with what is paused or stands still, or starts. */
   #ran(): void {
     this.#sendEdited();
-    const { trace } = this;
-    if (this.#engine.state === "paused" || !trace || this.#engine.busy) void this.run().catch(() => {});
-    else if (this.#cursor !== undefined && trace.meta.mode === "lab") this.#playOn();
+    if (this.#short && !this.#engine.busy) this.#playOn();
     else void this.run().catch(() => {});
+  }
+
+  /** An experiment is shown up to a cursor before its end. */
+  get #short(): boolean {
+    return this.#cursor !== undefined && this.trace?.meta.mode === "lab";
   }
 
   /** Step: what is sent next; in an experiment that stands before its end, the next row of SMTP. */
   #stepped(): void {
-    if (this.#cursor !== undefined && this.trace?.meta.mode === "lab") this.#hop(1, (e) => e.layer === "smtp");
+    if (this.#short) this.#hop(1, (e) => e.layer === "smtp");
     else this.#sendEdited() || void this.step();
   }
 
   #paused(): void {
     if (this.#player.playing) this.#player.pause();
-    else if (this.#cursor !== undefined && this.trace?.meta.mode === "lab") this.#playOn();
+    else if (this.#short) this.#playOn();
     else if (this.#engine.state === "paused") this.#engine.resume();
     else this.#engine.pause();
   }
@@ -970,17 +974,6 @@ export class SmtpScope extends LitElement {
     .box pre { font: var(--t2)/17px var(--wire); white-space: pre; overflow: auto; max-height: 60vh; background: var(--panel); padding: var(--s3); border-left: 2px solid var(--rule-strong); }
     .hues path { stroke-width: 2; fill: none; } .hues .tip { stroke: none; } .tip.out { fill: var(--out); } .tip.in { fill: var(--in); } .tip.tls { fill: var(--tls); } .tip.tcp { fill: var(--tcp); } path.out { stroke: var(--out); } path.in { stroke: var(--in); } path.tls { stroke: var(--tls); } path.tcp { stroke: var(--tcp); } .tip.dns { fill: var(--dns); } path.dns { stroke: var(--dns); }
   `];
-}
-
-/** How many events there are up to a time. */
-function eventsUntil(events: readonly TraceEvent[], t: number): number {
-  let lo = 0, hi = events.length;
-  while (lo < hi) {
-    const mid = (lo + hi) >> 1;
-    if (events[mid]!.t <= t) lo = mid + 1;
-    else hi = mid;
-  }
-  return lo;
 }
 
 function message(e: unknown): string {

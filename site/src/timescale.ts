@@ -2,6 +2,8 @@
 // slope everywhere. Where a row needs room although no time goes by, the height
 // jumps; where nothing happens for long, time is cut, and the cut has a height.
 
+import { countBefore } from "./search.ts";
+
 /** Height at which the ladder begins. */
 const TOP = 4;
 /** An idle time that would be higher than this is cut: its ends are drawn, and a break of this height. In pixels. */
@@ -107,24 +109,14 @@ export class TimeScale {
 
   /** The height of a time: of several, the first. Beyond what was placed, time goes on. */
   y(t: number): number {
-    let lo = 0, hi = this.#t.length;
-    while (lo < hi - 1) {
-      const mid = (lo + hi) >> 1;
-      if (this.#t[mid]! < t - 0.5) lo = mid;
-      else hi = mid;
-    }
+    const lo = Math.max(0, countBefore(this.#t.length, (i) => this.#t[i]! < t - 0.5) - 1);
     const y = Math.min(this.#end[lo]!, this.#y[lo]! + Math.max(0, t - this.#t[lo]!) * this.slope);
     return lo === this.#t.length - 1 && this.#jumpBy && y > this.#jumpAt + 0.5 ? y + this.#jumpBy : y;
   }
 
   /** The time at a height. */
   t(y: number): number {
-    let lo = 0, hi = this.#y.length;
-    while (lo < hi - 1) {
-      const mid = (lo + hi) >> 1;
-      if (this.#y[mid]! <= y) lo = mid;
-      else hi = mid;
-    }
+    const lo = Math.max(0, countBefore(this.#y.length, (i) => this.#y[i]! <= y) - 1);
     return this.#t[lo]! + Math.max(0, Math.min(y, this.#end[lo]!) - this.#y[lo]!) / this.slope;
   }
 

@@ -1,6 +1,8 @@
 // The trace: what every view reads. The types are those of the Go package
 // protocol/trace; the names and units too (all durations are nanoseconds).
 
+import { countBefore } from "./search.ts";
+
 export const VERSION = 1;
 
 export type Mode = "lab" | "practice" | "live";
@@ -358,13 +360,7 @@ export class Stream {
   }
 
   #find(off: number): number {
-    let lo = 0, hi = this.#chunks.length;
-    while (lo < hi) {
-      const mid = (lo + hi) >> 1, c = this.#chunks[mid]!;
-      if (c.off + c.bytes.length <= off) lo = mid + 1;
-      else hi = mid;
-    }
-    return lo;
+    return countBefore(this.#chunks.length, (i) => this.#chunks[i]!.off + this.#chunks[i]!.bytes.length <= off);
   }
 }
 
