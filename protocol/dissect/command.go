@@ -14,50 +14,41 @@ func Command(line []byte) []trace.Field {
 	if verbEnd <= maxToken {
 		verb = lower(line[:verbEnd])
 	}
-	args, known := commands[verb]
-	if !known {
-		c.leaf(0, c.end, "line", "command.other", "")
-	} else {
-		c.leaf(0, verbEnd, "verb", "command."+verb, "")
-		c.spaces(0)
-		if args != nil {
-			args(c)
-		}
+	if arguments(c, verb) {
 		c.leaf(0, c.end, "argument", "field.unexpected", "")
 	}
-	c.lineEnd(len(line))
+	c.leaf(0, c.end, "line", "command.other", "")
+	c.lineEnd(0, len(line))
 	return c.fields
 }
 
-// Response takes apart a line of the client in a SASL exchange. It decodes
-// nothing: the line is a secret (RFC 4954, 4).
-func Response(line []byte) []trace.Field {
-	c := &cutter{b: line, end: trimLineEnd(line)}
-	if string(c.text()) == "*" {
-		c.leaf(0, c.end, "cancel", "field.cancel", "")
+// arguments takes apart those of a command, if there should be any. It is false
+// where nobody knows the verb, and nothing is noted then.
+func arguments(c *cutter, verb string) bool {
+	take := argument
+	switch verb {
+	case "auth":
+		take = authArguments
+	case "bdat":
+		take = chunk
+	case "ehlo", "helo", "lhlo":
+		take = clientName
+	case "mail":
+		take = func(c *cutter) { path(c, "from:", "reverse-path") }
+	case "rcpt":
+		take = func(c *cutter) { path(c, "to:", "forward-path") }
+	case "xclient", "xforward":
+		take = parameters
+	case "etrn", "expn", "help", "noop", "vrfy":
+	case "data", "quit", "rset", "starttls":
+		take = func(*cutter) {}
+	default:
+		return false
 	}
-	c.leaf(0, c.end, "response", "field.response", "")
-	c.lineEnd(len(line))
-	return c.fields
-}
-
-// commands says how the arguments of each command are taken apart; nil where
-// there should be none.
-var commands = map[string]func(*cutter){
-	"auth":     authArguments,
-	"bdat":     chunk,
-	"data":     nil,
-	"ehlo":     clientName,
-	"expn":     argument,
-	"helo":     clientName,
-	"help":     argument,
-	"mail":     func(c *cutter) { path(c, "from:", "reverse-path") },
-	"noop":     argument,
-	"quit":     nil,
-	"rcpt":     func(c *cutter) { path(c, "to:", "forward-path") },
-	"rset":     nil,
-	"starttls": nil,
-	"vrfy":     argument,
+	c.leaf(0, c.pos+len(verb), "verb", "command."+verb, "")
+	c.spaces(0)
+	take(c)
+	return true
 }
 
 // chunk takes apart the arguments of BDAT (RFC 3030, 2).
@@ -78,14 +69,15 @@ func clientName(c *cutter) {
 }
 
 func authArguments(c *cutter) {
+	name := string(c.b[c.pos:c.word()])
 	mechanism(c, c.word())
 	c.spaces(0)
-	c.leaf(0, c.word(), "initial-response", "field.initial-response", "")
+	c.encoded(c.word(), "initial-response", "field.initial-response", responseParts(name, 0))
 	c.spaces(0)
 }
 
 func mechanism(c *cutter, to int) {
-	c.leaf(0, to, "mechanism", entry("mechanism.", c.b[c.pos:to], "field.mechanism"), "")
+	c.leaf(0, to, "mechanism", entry("mechanism.", c.b[c.pos:to]), "")
 }
 
 func domain(c *cutter, depth, to int) {
@@ -110,8 +102,12 @@ func path(c *cutter, keyword, name string) {
 		c.leaf(0, to, name, "field.null-path", "null")
 	case to > c.pos:
 		c.group(0, to, name, "field."+name, "")
-		mailbox(c, to)
+		address(c, 1, to)
 	}
+	parameters(c)
+}
+
+func parameters(c *cutter) {
 	for c.pos < c.end {
 		if c.full() {
 			c.rest(0, c.end)
@@ -122,37 +118,37 @@ func path(c *cutter, keyword, name string) {
 	}
 }
 
-// mailbox takes apart what stands in a path up to to, brackets included.
-func mailbox(c *cutter, to int) {
+// address takes apart the path or address up to to, brackets included.
+func address(c *cutter, depth, to int) {
 	inner := to
 	if c.b[c.pos] == '<' {
-		c.delimiter(1, c.pos+1)
+		c.delimiter(depth, c.pos+1)
 		if inner > c.pos && c.b[inner-1] == '>' {
 			inner--
 		}
 	}
-	c.leaf(1, c.pos+sourceRouteLen(c.b[c.pos:inner]), "source-route", "field.source-route", "")
+	c.leaf(depth, c.pos+sourceRouteLen(c.b[c.pos:inner]), "source-route", "field.source-route", "")
 	if at := lastAt(c.b[c.pos:inner]); at >= 0 {
 		at += c.pos
-		c.leaf(1, at, "local-part", "field.local-part", "")
-		c.delimiter(1, at+1)
-		domain(c, 1, inner)
+		c.leaf(depth, at, "local-part", "field.local-part", "")
+		c.delimiter(depth, at+1)
+		domain(c, depth, inner)
 	} else {
 		// RCPT TO:<Postmaster> has no domain and is legal (RFC 5321, 4.1.1.3).
-		c.leaf(1, inner, "local-part", "field.local-part", "")
+		c.leaf(depth, inner, "local-part", "field.local-part", "")
 	}
-	c.delimiter(1, to)
+	c.delimiter(depth, to)
 }
 
 func parameter(c *cutter) {
 	to := c.word()
 	equals := bytes.IndexByte(c.b[c.pos:to], '=')
 	if equals < 0 {
-		c.leaf(0, to, "esmtp-param", entry("param.", c.b[c.pos:to], "field.esmtp-param"), "")
+		c.leaf(0, to, "esmtp-param", entry("param.", c.b[c.pos:to]), "")
 		return
 	}
 	keyword := c.b[c.pos : c.pos+equals]
-	c.group(0, to, "esmtp-param", entry("param.", keyword, "field.esmtp-param"), "")
+	c.group(0, to, "esmtp-param", entry("param.", keyword), "")
 	c.leaf(1, c.pos+equals, "esmtp-keyword", "field.esmtp-keyword", "")
 	c.delimiter(1, c.pos+1)
 	c.leaf(1, to, "esmtp-value", "field.esmtp-value", "")

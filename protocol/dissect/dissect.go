@@ -1,11 +1,11 @@
 // Package dissect takes bytes apart into named fields with their ranges, so
-// that a view can show what each byte of a command, a reply, a TLS record or an
-// IP packet is.
+// that a view can show what each byte of a command, a reply, a message, a TLS
+// record or an IP packet is.
 //
 // These functions are pure: no state from one call to the next, no judgement on
-// what is allowed, no decoding of secrets. They never fail: what cannot be taken
-// apart is a field too. Every byte belongs to exactly one field that has no
-// nested fields, so the leaves side by side are the input.
+// what is allowed. Secrets are named and never shown. The functions never fail:
+// what cannot be taken apart is a field too. Every byte belongs to exactly one
+// field that has no nested fields, so the leaves side by side are the input.
 //
 // For programs there is Segment, the headers of a TCP segment, and Flow, which
 // follows a connection through its segments: it alone keeps state.
@@ -14,8 +14,8 @@ package dissect
 import (
 	"bytes"
 	"strconv"
+	"strings"
 
-	"smtpscope/protocol/book"
 	"smtpscope/protocol/trace"
 )
 
@@ -23,8 +23,8 @@ const (
 	// maxFields bounds the work on hostile input; a real reply to EHLO takes
 	// about 150. Where it is reached, one field "rest" covers what remains.
 	maxFields = 1000
-	// maxToken is the longest word that is looked up in the book; the longest
-	// id that it holds is shorter.
+	// maxToken is the longest word that gets an id of its own; the longest that
+	// the book knows is shorter.
 	maxToken = 64
 )
 
@@ -96,7 +96,7 @@ func (c *cutter) word() int {
 }
 
 // lineEnd steps over the line end, which stands at end and reaches to to.
-func (c *cutter) lineEnd(to int) {
+func (c *cutter) lineEnd(depth, to int) {
 	value := "CR LF"
 	switch string(c.b[c.end:to]) {
 	case "\n":
@@ -104,7 +104,7 @@ func (c *cutter) lineEnd(to int) {
 	case "\r":
 		value = "CR"
 	}
-	c.leaf(0, to, "line end", "field.line-end", value)
+	c.leaf(depth, to, "line end", "field.line-end", value)
 }
 
 // trimLineEnd returns where the line end of b starts: CR LF, or a lone CR or LF.
@@ -123,13 +123,18 @@ func trimLineEnd(b []byte) int {
 	return n
 }
 
-// entry is the book's id for a word such as the keyword of an extension, or
-// fallback where the book does not know it.
-func entry(prefix string, word []byte, fallback string) string {
-	if len(word) > maxToken {
-		return fallback
+// entry is the book's id for a word such as the keyword of an extension. Words
+// that no id can hold share one.
+func entry[T string | []byte](prefix string, word T) string {
+	name := lower([]byte(word))
+	if name == "" || len(name) > maxToken || strings.ContainsFunc(name, notInID) {
+		name = "other"
 	}
-	return book.First(prefix+lower(word), fallback)
+	return prefix + name
+}
+
+func notInID(r rune) bool {
+	return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_')
 }
 
 // lower folds ASCII letters only: in UTF-8 there are letters that a Unicode

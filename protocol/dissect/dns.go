@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	"smtpscope/protocol/book"
 )
 
 const (
@@ -145,21 +143,21 @@ const (
 	typeOPT   = 41
 )
 
-var dnsTypes = map[uint16]string{
-	typeA: "A", typeNS: "NS", typeCNAME: "CNAME", typeSOA: "SOA", typePTR: "PTR", typeMX: "MX", typeTXT: "TXT",
-	typeAAAA: "AAAA", typeOPT: "OPT",
-	33: "SRV", 43: "DS", 46: "RRSIG", 47: "NSEC", 48: "DNSKEY", 52: "TLSA", 64: "SVCB", 65: "HTTPS", 255: "ANY", 257: "CAA",
+var dnsTypes = []numbered{
+	{typeA, "A"}, {typeNS, "NS"}, {typeCNAME, "CNAME"}, {typeSOA, "SOA"}, {typePTR, "PTR"}, {typeMX, "MX"}, {typeTXT, "TXT"},
+	{typeAAAA, "AAAA"}, {typeOPT, "OPT"},
+	{33, "SRV"}, {43, "DS"}, {46, "RRSIG"}, {47, "NSEC"}, {48, "DNSKEY"}, {52, "TLSA"}, {64, "SVCB"}, {65, "HTTPS"}, {255, "ANY"}, {257, "CAA"},
 }
 
 func dnsType(kind uint16) string {
-	if name, known := dnsTypes[kind]; known {
+	if name, known := nameOf(dnsTypes, kind); known {
 		return name
 	}
 	return "TYPE" + strconv.Itoa(int(kind)) // RFC 3597, 5
 }
 
 func dnsTypeEntry(kind uint16) string {
-	return book.First("dns.type."+strings.ToLower(dnsType(kind)), "dns.type.other")
+	return entry("dns.type.", dnsType(kind))
 }
 
 // data takes apart the data of a record, from pos to end, and sums it up. It is
@@ -331,13 +329,13 @@ func printable(b []byte, escape string) string {
 	return out.String()
 }
 
-var rcodes = map[uint16]string{
-	0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN", 7: "YXRRSET",
-	8: "NXRRSET", 9: "NOTAUTH", 10: "NOTZONE",
+var rcodes = []numbered{
+	{0, "NOERROR"}, {1, "FORMERR"}, {2, "SERVFAIL"}, {3, "NXDOMAIN"}, {4, "NOTIMP"}, {5, "REFUSED"}, {6, "YXDOMAIN"}, {7, "YXRRSET"},
+	{8, "NXRRSET"}, {9, "NOTAUTH"}, {10, "NOTZONE"},
 }
 
 func rcode(flags uint16) string {
-	if name, known := rcodes[flags&0xf]; known {
+	if name, known := nameOf(rcodes, flags&0xf); known {
 		return name
 	}
 	return "RCODE " + strconv.Itoa(int(flags&0xf))
@@ -381,5 +379,5 @@ func dnsFlagsEntry(flags uint16) string {
 	if flags&isResponse == 0 {
 		return "dns.flags"
 	}
-	return book.First("dns.rcode."+strings.ToLower(rcode(flags)), "dns.flags")
+	return entry("dns.rcode.", rcode(flags))
 }

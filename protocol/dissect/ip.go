@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"smtpscope/protocol/book"
 	"smtpscope/protocol/trace"
 )
 
@@ -133,7 +132,7 @@ func (c *cutter) ipv4(d datagram) {
 	}
 	c.group(1, d.header, "options", "ip.option", byteCount(d.header-c.pos))
 	c.options(2, d.header, func(kind byte, _ []byte) (name, id, value string) {
-		name = ipOptions[kind]
+		name, _ = nameOf(ipOptions, uint16(kind))
 		if name == "" {
 			name = "option"
 		}
@@ -211,7 +210,7 @@ func fragmentation(word uint16, offset int) string {
 }
 
 func protocolName(number byte) string {
-	if name, known := protocols[number]; known {
+	if name, known := nameOf(protocols, uint16(number)); known {
 		return fmt.Sprintf("%d %s", number, name)
 	}
 	return strconv.Itoa(int(number))
@@ -219,7 +218,7 @@ func protocolName(number byte) string {
 
 // port is the book's id for a port.
 func port(number uint16) string {
-	return book.First("port."+strconv.Itoa(int(number)), "ip.port")
+	return "port." + strconv.Itoa(int(number))
 }
 
 // internetSum adds b to the sum of RFC 1071. Every part but the last has an even
@@ -272,27 +271,27 @@ func segmentVerdict(d datagram, segment, field []byte) string {
 
 // Names as the registries of IANA give them.
 
-var protocols = map[byte]string{
-	1:   "ICMP",
-	2:   "IGMP",
-	6:   "TCP",
-	17:  "UDP",
-	41:  "IPv6",
-	43:  "IPv6-Route",
-	44:  "IPv6-Frag",
-	47:  "GRE",
-	50:  "ESP",
-	58:  "IPv6-ICMP",
-	60:  "IPv6-Opts",
-	132: "SCTP",
+var protocols = []numbered{
+	{1, "ICMP"},
+	{2, "IGMP"},
+	{6, "TCP"},
+	{17, "UDP"},
+	{41, "IPv6"},
+	{43, "IPv6-Route"},
+	{44, "IPv6-Frag"},
+	{47, "GRE"},
+	{50, "ESP"},
+	{58, "IPv6-ICMP"},
+	{60, "IPv6-Opts"},
+	{132, "SCTP"},
 }
 
-var ipOptions = map[byte]string{
-	0:   "end of options",
-	1:   "no operation",
-	7:   "record route",
-	68:  "timestamp",
-	131: "loose source route",
-	137: "strict source route",
-	148: "router alert",
+var ipOptions = []numbered{
+	{0, "end of options"},
+	{1, "no operation"},
+	{7, "record route"},
+	{68, "timestamp"},
+	{131, "loose source route"},
+	{137, "strict source route"},
+	{148, "router alert"},
 }

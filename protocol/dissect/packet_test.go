@@ -79,7 +79,7 @@ var packetExamples = []example{
 				source address "\xc0\x00\x02\x01" (192.0.2.1) ip.address
 				destination address "\xc0\x00\x02\x19" (192.0.2.25) ip.address
 			TCP "\xc0\x00\x00\x19\xff\xff\xff\xfe\x00\x00\x00\x00\xa0\xc2\xfa\xf0\b\x15\x00\x00\x02\x04\x05\xb4\x04\x02\b\n\x00\x00\x00\a\x00\x00\x00\x00\x01\x03\x03\a" (49152 to 25, SYN, ECE, CWR) tcp.header
-				source port "\xc0\x00" (49152) ip.port
+				source port "\xc0\x00" (49152) port.49152
 				destination port "\x00\x19" (25) port.25
 				sequence number "\xff\xff\xff\xfe" (4294967294) tcp.seq
 				acknowledgment number "\x00\x00\x00\x00" (0, not in use) tcp.ack
@@ -104,7 +104,7 @@ var packetExamples = []example{
 				destination address " \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" (2001:db8::1) ip.address
 			TCP "\x00\x19\xc0\x00\x00\x00\x00\x01\x00\x00\x00\x02\xa0\x18\x01\xf5[7\x00\x00\x01\x01\x05\x12\x00\x00\x00d\x00\x00\x00\xc8\x00\x00\x01,\x00\x00\x01\x90" (25 to 49152, PSH, ACK) tcp.header
 				source port "\x00\x19" (25) port.25
-				destination port "\xc0\x00" (49152) ip.port
+				destination port "\xc0\x00" (49152) port.49152
 				sequence number "\x00\x00\x00\x01" (1) tcp.seq
 				acknowledgment number "\x00\x00\x00\x02" (2) tcp.ack
 				data offset "\xa0" (40 bytes) tcp.offset
@@ -454,8 +454,8 @@ func TestDNSFlags(t *testing.T) {
 		0x8583: "response, authoritative, recursion desired, recursion available, NXDOMAIN dns.rcode.nxdomain",
 		0x8382: "response, truncated, recursion desired, recursion available, SERVFAIL dns.rcode.servfail",
 		0x81b5: "response, recursion desired, recursion available, authenticated data, checking disabled, REFUSED dns.rcode.refused",
-		0x800f: "response, RCODE 15 dns.flags",
-		0x8004: "response, NOTIMP dns.flags",
+		0x800f: "response, RCODE 15 dns.rcode.other",
+		0x8004: "response, NOTIMP dns.rcode.notimp",
 	} {
 		fields := dissect.Packet(answer(dnsHead(flags, 0, 0, 0, 0)))
 		i := slices.IndexFunc(fields, func(f trace.Field) bool { return f.Name == "DNS" })

@@ -3,7 +3,6 @@ package dissect
 import (
 	"bytes"
 
-	"smtpscope/protocol/book"
 	"smtpscope/protocol/trace"
 )
 
@@ -45,11 +44,11 @@ func lines(raw []byte, text func(c *cutter, code, line int)) []trace.Field {
 		if code := replyCode(c.text()); code < 0 {
 			c.leaf(0, c.end, "line", "field.not-a-reply", "")
 		} else {
-			c.leaf(0, c.pos+3, "reply-code", book.Reply(code), "")
+			c.leaf(0, c.pos+3, "reply-code", "reply."+string(c.text()[:3]), "")
 			separator(c)
 			text(c, code, line)
 		}
-		c.lineEnd(to)
+		c.lineEnd(0, to)
 	}
 	return c.fields
 }
@@ -111,11 +110,11 @@ func enhancedCode(c *cutter, code int) {
 	if int(b[0]-'0') != code/100 {
 		c.leaf(0, to, "enhanced-code", "field.enhanced-mismatch", "")
 	} else {
-		id := book.Enhanced(string(b[:n]))
+		id := "enhanced." + string(b[:n])
 		c.group(0, to, "enhanced-code", id, "")
-		c.leaf(1, c.pos+1, "class", entry("enhanced.class.", b[:1], "field.enhanced-code"), "")
+		c.leaf(1, c.pos+1, "class", entry("enhanced.class.", b[:1]), "")
 		c.delimiter(1, c.pos+1)
-		c.leaf(1, c.pos+subject, "subject", entry("enhanced.subject.", b[2:2+subject], "field.enhanced-code"), "")
+		c.leaf(1, c.pos+subject, "subject", entry("enhanced.subject.", b[2:2+subject]), "")
 		c.delimiter(1, c.pos+1)
 		c.leaf(1, to, "detail", id, "")
 	}
@@ -144,7 +143,7 @@ func ehloLine(c *cutter) {
 		name = name[:4]
 	}
 	auth := lower(name) == "auth"
-	c.leaf(0, c.pos+len(name), "ehlo-keyword", entry("keyword.", name, "field.ehlo-keyword"), "")
+	c.leaf(0, c.pos+len(name), "ehlo-keyword", entry("keyword.", name), "")
 	if c.pos < to {
 		c.delimiter(0, c.pos+1)
 	}

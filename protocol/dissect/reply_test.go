@@ -29,33 +29,33 @@ var replyExamples = []example{
 	{"several lines", "550-5.7.509 Refused\r\n550 5.7.509\n", `
 			reply-code "550" reply.550
 			separator "-" (another line follows) field.separator
-			enhanced-code "5.7.509" enhanced.subject.7
+			enhanced-code "5.7.509" enhanced.5.7.509
 				class "5" enhanced.class.5
 				delimiter "." field.delimiter
 				subject "7" enhanced.subject.7
 				delimiter "." field.delimiter
-				detail "509" enhanced.subject.7
+				detail "509" enhanced.5.7.509
 			delimiter " " (SP) field.delimiter
 			text "Refused" field.text
 			line end "\r\n" (CR LF) field.line-end
 			reply-code "550" reply.550
 			separator " " (last line) field.separator
-			enhanced-code "5.7.509" enhanced.subject.7
+			enhanced-code "5.7.509" enhanced.5.7.509
 				class "5" enhanced.class.5
 				delimiter "." field.delimiter
 				subject "7" enhanced.subject.7
 				delimiter "." field.delimiter
-				detail "509" enhanced.subject.7
+				detail "509" enhanced.5.7.509
 			line end "\n" (LF) field.line-end`},
 	{"unknown subject", "450 4.12.1 x", `
 			reply-code "450" reply.450
 			separator " " (last line) field.separator
-			enhanced-code "4.12.1" enhanced.class.4
+			enhanced-code "4.12.1" enhanced.4.12.1
 				class "4" enhanced.class.4
 				delimiter "." field.delimiter
-				subject "12" field.enhanced-code
+				subject "12" enhanced.subject.12
 				delimiter "." field.delimiter
-				detail "1" enhanced.class.4
+				detail "1" enhanced.4.12.1
 			delimiter " " (SP) field.delimiter
 			text "x" field.text`},
 	{"contradictory class", "250 5.1.1 odd\r\n", `
@@ -106,12 +106,12 @@ var replyExamples = []example{
 			separator " " (last line) field.separator
 			line end "\r\n" (CR LF) field.line-end`},
 	{"unknown code", "471 later\r\n", `
-			reply-code "471" reply.4yz
+			reply-code "471" reply.471
 			separator " " (last line) field.separator
 			text "later" field.text
 			line end "\r\n" (CR LF) field.line-end`},
 	{"code of no class", "999 x\r\n", `
-			reply-code "999" field.reply-code
+			reply-code "999" reply.999
 			separator " " (last line) field.separator
 			text "x" field.text
 			line end "\r\n" (CR LF) field.line-end`},
@@ -144,14 +144,14 @@ var ehloExamples = []example{
 			separator "-" (another line follows) field.separator
 			ehlo-keyword "AUTH" keyword.auth
 			mechanism "PLAIN" mechanism.plain
-			mechanism "X-NEW" field.mechanism
+			mechanism "X-NEW" mechanism.x-new
 			reply-code "250" reply.250
 			separator "-" (another line follows) field.separator
 			ehlo-keyword "AUTH" keyword.auth
 			mechanism "LOGIN" mechanism.login
 			reply-code "250" reply.250
 			separator "-" (another line follows) field.separator
-			ehlo-keyword "x-private" field.ehlo-keyword
+			ehlo-keyword "x-private" keyword.x-private
 			ehlo-param "a" field.ehlo-param
 			ehlo-param "b" field.ehlo-param
 			reply-code "250" reply.250

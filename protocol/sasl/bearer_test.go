@@ -17,15 +17,15 @@ func TestBearer(t *testing.T) {
 		account         Account
 		want, encoded   string
 	}{
-		{"RFC 7628", "OAUTHBEARER", Account{"user@example.com", token, "server.example.com", 143},
+		{"RFC 7628", "OAUTHBEARER", Account{Username: "user@example.com", Password: token, Host: "server.example.com", Port: 143},
 			"n,a=user@example.com,\x01host=server.example.com\x01port=143\x01auth=Bearer " + token + "\x01\x01",
 			"bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9c2VydmVyLmV4YW1wbGUuY29tAXBvcnQ9MTQzAWF1dGg9QmVhcmVyIHZGOWRmdDRxbVRjMk52YjNSbGNrQmhiSFJoZG1semRHRXVZMjl0Q2c9PQEB"},
-		{"RFC 7628, submission", "oauthbearer", Account{"user@example.com", token, "server.example.com", 587},
+		{"RFC 7628, submission", "oauthbearer", Account{Username: "user@example.com", Password: token, Host: "server.example.com", Port: 587},
 			"n,a=user@example.com,\x01host=server.example.com\x01port=587\x01auth=Bearer " + token + "\x01\x01",
 			"bixhPXVzZXJAZXhhbXBsZS5jb20sAWhvc3Q9c2VydmVyLmV4YW1wbGUuY29tAXBvcnQ9NTg3AWF1dGg9QmVhcmVyIHZGOWRmdDRxbVRjMk52YjNSbGNrQmhiSFJoZG1semRHRXVZMjl0Q2c9PQEB"},
-		{"no user name", "OAUTHBEARER", Account{"", "t", "mx", 465}, "n,,\x01host=mx\x01port=465\x01auth=Bearer t\x01\x01", ""},
-		{"a comma and an equals sign", "OAUTHBEARER", Account{"a,b=c", "t", "mx", 465}, "n,a=a=2Cb=3Dc,\x01host=mx\x01port=465\x01auth=Bearer t\x01\x01", ""},
-		{"Google", "XOAUTH2", Account{"someuser@example.com", "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg", "smtp.example.com", 587},
+		{"no user name", "OAUTHBEARER", Account{Username: "", Password: "t", Host: "mx", Port: 465}, "n,,\x01host=mx\x01port=465\x01auth=Bearer t\x01\x01", ""},
+		{"a comma and an equals sign", "OAUTHBEARER", Account{Username: "a,b=c", Password: "t", Host: "mx", Port: 465}, "n,a=a=2Cb=3Dc,\x01host=mx\x01port=465\x01auth=Bearer t\x01\x01", ""},
+		{"Google", "XOAUTH2", Account{Username: "someuser@example.com", Password: "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg", Host: "smtp.example.com", Port: 587},
 			"user=someuser@example.com\x01auth=Bearer ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg\x01\x01",
 			"dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52YjNSbGNrQmhkSFJoZG1semRHRXVZMjl0Q2cBAQ=="},
 	} {
@@ -47,7 +47,7 @@ func TestBearerAgainstServer(t *testing.T) {
 	var got sasl.OAuthBearerOptions
 	for _, refusal := range []*sasl.OAuthBearerError{nil, {Status: "invalid_token", Schemes: "bearer"}} {
 		server := sasl.NewOAuthBearerServer(func(o sasl.OAuthBearerOptions) *sasl.OAuthBearerError { got = o; return refusal })
-		c, err := New("OAUTHBEARER", Account{"ada@example.org", "ya29.x", "mx.example.net", 465})
+		c, err := New("OAUTHBEARER", Account{Username: "ada@example.org", Password: "ya29.x", Host: "mx.example.net", Port: 465})
 		require.NoError(t, err)
 		_, initial, err := c.Start()
 		require.NoError(t, err)

@@ -1,6 +1,6 @@
 // Package sasl makes the clients of SASL mechanisms (RFC 4422) with which AUTH
-// proves who the user is: PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL
-// and ANONYMOUS.
+// proves who the user is: SCRAM-SHA-256, SCRAM-SHA-1, each also bound to TLS, PLAIN,
+// LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL and ANONYMOUS.
 //
 // It refuses to know SMTP: base64, the AUTH command and its replies are the
 // caller's. A client is stepped with Start and then, for each challenge, Next.
@@ -33,6 +33,12 @@ type Account struct {
 	// The server, which OAUTHBEARER names.
 	Host string
 	Port int
+	// What SCRAM asks for besides: what tls-exporter gives on this connection (RFC 9266),
+	// nil for nothing; the mechanisms that the server offers; and normalisation form KC of
+	// Unicode, without which user name and password are ASCII.
+	Binding []byte
+	Offered []string
+	NFKC    func(string) string
 }
 
 // What go-sasl has no name for.
@@ -42,15 +48,16 @@ const (
 )
 
 // mechanisms are all that New knows.
-var mechanisms = []string{sasl.Plain, sasl.Login, cramMD5, xoauth2, sasl.OAuthBearer, sasl.External, sasl.Anonymous}
+var mechanisms = []string{scramSHA256Plus, scramSHA256, scramSHA1Plus, scramSHA1, sasl.Plain, sasl.Login, cramMD5, xoauth2, sasl.OAuthBearer, sasl.External, sasl.Anonymous}
 
-// Those that are chosen when none is wanted, the best first: they take a password. In
-// clear CRAM-MD5 does not give it away; inside TLS that gains nothing, and the server
-// has to store the password for it. LOGIN never became a standard, and does what PLAIN
-// does in more round trips.
+// Those that are chosen when none is wanted, the best first: they take a password. SCRAM
+// does not give it away, not even to the server, which has to know it too. Without SCRAM,
+// CRAM-MD5 does not give it away in clear; inside TLS that gains nothing, and the
+// server has to store the password for it. LOGIN never became a standard, and does what
+// PLAIN does in more round trips.
 var (
-	preferred        = []string{sasl.Plain, sasl.Login, cramMD5}
-	preferredInClear = []string{cramMD5, sasl.Plain, sasl.Login}
+	preferred        = []string{scramSHA256Plus, scramSHA256, scramSHA1Plus, scramSHA1, sasl.Plain, sasl.Login, cramMD5}
+	preferredInClear = []string{scramSHA256, scramSHA1, cramMD5, sasl.Plain, sasl.Login}
 )
 
 // New returns the client of a mechanism, in any case of its name.
@@ -84,18 +91,20 @@ func New(mechanism string, a Account) (Client, error) {
 		return sasl.NewPlainClient("", a.Username, a.Password), nil
 	case sasl.Login:
 		return &login{answers: []string{a.Username, a.Password}}, nil
+	case scramSHA256Plus, scramSHA256, scramSHA1Plus, scramSHA1:
+		return newScram(mechanism, a)
 	}
 	return &cram{username: a.Username, password: a.Password}, nil
 }
 
-// Choose picks a mechanism from those that the server offers: the one wanted, or when
-// wanted is empty the best one that takes a password. Secure says that nobody on
-// the path can read what is sent.
-func Choose(offered []string, wanted string, secure bool) (string, error) {
+// Choose picks a mechanism from those that the server offers the account: the one
+// wanted, or when wanted is empty the best one that takes a password. Secure says that
+// nobody on the path can read what is sent.
+func Choose(a Account, wanted string, secure bool) (string, error) {
 	offers := func(m string) bool {
-		return slices.ContainsFunc(offered, func(o string) bool { return strings.EqualFold(o, m) })
+		return slices.ContainsFunc(a.Offered, func(o string) bool { return strings.EqualFold(o, m) })
 	}
-	list := strings.Join(offered, ", ")
+	list := strings.Join(a.Offered, ", ")
 	if list == "" {
 		list = "none"
 	}
@@ -114,7 +123,7 @@ func Choose(offered []string, wanted string, secure bool) (string, error) {
 		best = preferredInClear
 	}
 	for _, m := range best {
-		if offers(m) {
+		if offers(m) && (a.Binding != nil || !strings.HasSuffix(m, "-PLUS")) {
 			return m, nil
 		}
 	}
@@ -135,8 +144,20 @@ func Refused(c Client) string {
 	case sasl.Anonymous:
 		return "The server takes nobody without an account here: sign in by another mechanism."
 	}
-	if b, ok := c.(*bearer); ok {
-		return b.refused()
+	switch c := c.(type) {
+	case *bearer:
+		return c.refused()
+	case *scramClient:
+		return c.refused()
+	}
+	return ""
+}
+
+// Unproven says why a server that accepts the exchange now is not to be believed, in
+// sentences; "" when it is.
+func Unproven(c Client) string {
+	if s, ok := c.(*scramClient); ok {
+		return s.unproven()
 	}
 	return ""
 }

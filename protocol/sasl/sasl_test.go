@@ -104,10 +104,10 @@ func TestWithoutPassword(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	const known = "choose from PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL, ANONYMOUS"
+	const known = "choose from SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL, ANONYMOUS"
 	const noToken = "sasl: the token contains a space, a line end or another character that no token has (RFC 6750, 2.1)"
 	for _, test := range []struct{ name, mechanism, username, password, want string }{
-		{"unknown mechanism", "SCRAM-SHA-256", "ada", "engine", `sasl: the mechanism "SCRAM-SHA-256" is not available; ` + known},
+		{"unknown mechanism", "NTLM", "ada", "engine", `sasl: the mechanism "NTLM" is not available; ` + known},
 		{"no mechanism", "", "ada", "engine", `sasl: the mechanism "" is not available; ` + known},
 		{"no user name", "PLAIN", "", "engine", "sasl: the user name is empty"},
 		{"no password", "LOGIN", "ada", "", "sasl: the password is empty"},
@@ -131,7 +131,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	const none = "sasl: the server offers no mechanism that is chosen unless named (PLAIN, LOGIN, CRAM-MD5); it offers "
+	const none = "sasl: the server offers no mechanism that is chosen unless named (SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, PLAIN, LOGIN, CRAM-MD5); it offers "
 	for _, test := range []struct {
 		name    string
 		offered []string
@@ -140,24 +140,33 @@ func TestChoose(t *testing.T) {
 		want    string
 		err     string
 	}{
-		{"best", []string{"LOGIN", "SCRAM-SHA-256", "CRAM-MD5", "PLAIN"}, "", false, "PLAIN", ""},
-		{"second best", []string{"CRAM-MD5", "LOGIN"}, "", false, "LOGIN", ""},
-		{"third best", []string{"CRAM-MD5", "XOAUTH2"}, "", false, "CRAM-MD5", ""},
-		{"best in clear", []string{"LOGIN", "PLAIN", "cram-md5"}, "", true, "CRAM-MD5", ""},
-		{"second best in clear", []string{"LOGIN", "PLAIN"}, "", true, "PLAIN", ""},
-		{"only one that is known", []string{"SCRAM-SHA-1", "login"}, "", false, "LOGIN", ""},
+		{"best", []string{"LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "CRAM-MD5", "PLAIN", "scram-sha-256-plus"}, "", false, "SCRAM-SHA-256-PLUS", ""},
+		{"SCRAM-SHA-256", []string{"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256"}, "", false, "SCRAM-SHA-256", ""},
+		{"SCRAM-SHA-1-PLUS", []string{"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"}, "", false, "SCRAM-SHA-1-PLUS", ""},
+		{"PLAIN", []string{"LOGIN", "CRAM-MD5", "PLAIN"}, "", false, "PLAIN", ""},
+		{"LOGIN", []string{"CRAM-MD5", "LOGIN"}, "", false, "LOGIN", ""},
+		{"CRAM-MD5", []string{"CRAM-MD5", "XOAUTH2"}, "", false, "CRAM-MD5", ""},
+		{"best in clear", []string{"LOGIN", "PLAIN", "cram-md5", "SCRAM-SHA-1"}, "", true, "SCRAM-SHA-1", ""},
+		{"second best in clear", []string{"LOGIN", "PLAIN", "cram-md5"}, "", true, "CRAM-MD5", ""},
+		{"third best in clear", []string{"LOGIN", "PLAIN"}, "", true, "PLAIN", ""},
+		{"nothing to bind to", []string{"SCRAM-SHA-256-PLUS", "LOGIN"}, "", true, "LOGIN", ""},
+		{"only one that is known", []string{"GSSAPI", "login"}, "", false, "LOGIN", ""},
 		{"wanted", []string{"PLAIN", "LOGIN"}, "login", false, "LOGIN", ""},
 		{"wanted in clear", []string{"CRAM-MD5", "LOGIN"}, "login", true, "LOGIN", ""},
 		{"wanted, with a token", []string{"PLAIN", "XOAUTH2"}, "xoauth2", false, "XOAUTH2", ""},
 		{"wanted and not offered", []string{"LOGIN", "XOAUTH2"}, "PLAIN", false, "", "sasl: the server does not offer PLAIN; it offers LOGIN, XOAUTH2"},
-		{"wanted and unknown", []string{"SCRAM-SHA-1"}, "scram-sha-1", false, "",
-			`sasl: the mechanism "SCRAM-SHA-1" is not available; choose from PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL, ANONYMOUS`},
+		{"wanted and unknown", []string{"NTLM"}, "ntlm", false, "",
+			`sasl: the mechanism "NTLM" is not available; choose from SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL, ANONYMOUS`},
 		{"never unless named", []string{"XOAUTH2", "OAUTHBEARER", "EXTERNAL", "ANONYMOUS"}, "", true, "", none + "XOAUTH2, OAUTHBEARER, EXTERNAL, ANONYMOUS"},
 		{"nothing offered", nil, "", false, "", none + "none"},
 		{"nothing offered, wanted", nil, "PLAIN", false, "", "sasl: the server does not offer PLAIN; it offers none"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Choose(test.offered, test.wanted, !test.clear)
+			a := Account{Offered: test.offered}
+			if !test.clear {
+				a.Binding = []byte("x")
+			}
+			got, err := Choose(a, test.wanted, !test.clear)
 			assert.Equal(t, test.want, got)
 			if test.err == "" {
 				assert.NoError(t, err)

@@ -223,7 +223,7 @@ func TestBestMechanism(t *testing.T) {
 	tr, out = run(t, signIn("", "tim", secret), join(offering("XOAUTH2 OAUTHBEARER EXTERNAL ANONYMOUS"), leave), nil)
 	require.NoError(t, out.err)
 	assert.Equal(t, trace.CodeUnsupported, tr.Result.Error.Code)
-	assert.Contains(t, tr.Result.Error.Message, "chosen unless named (PLAIN, LOGIN, CRAM-MD5)")
+	assert.Contains(t, tr.Result.Error.Message, "chosen unless named (SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, PLAIN, LOGIN, CRAM-MD5)")
 }
 
 // Who signed in cannot do it again (RFC 4954, 4), and what waits to be sent shows what is no secret.

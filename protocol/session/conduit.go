@@ -64,14 +64,17 @@ func (c *conduit) longMessage(on bool) {
 func (c *conduit) handshake(ctx context.Context, config *tls.Config) error {
 	c.out.start(c.rec)
 	c.in.start(c.rec)
+	log := &keyLog{next: config.KeyLogWriter, secrets: map[string][]byte{}}
+	config.KeyLogWriter = log
 	t := tls.Client(tap{c}, config)
 	err := t.HandshakeContext(ctx)
 	state := t.ConnectionState()
 	if err == nil {
 		c.tls = t
 	}
-	c.out.handshakeDone(c.rec, state)
-	c.in.handshakeDone(c.rec, state)
+	sent, received := c.out.handshakeDone(c.rec, state), c.in.handshakeDone(c.rec, state)
+	c.in.reveal(c.rec, state.CipherSuite, log.secrets[serverHandshakeSecret], received)
+	c.out.reveal(c.rec, state.CipherSuite, log.secrets[clientHandshakeSecret], sent)
 	return err
 }
 
@@ -170,19 +173,21 @@ func (r *records) start(rec *trace.Recorder) {
 	r.add(rec, trace.KindStart, trace.Range{Stream: r.stream, Off: r.at}, nil, nil)
 }
 
-// handshakeDone writes what is left of the handshake. In TLS 1.2 its records are
-// never of the type application data, so such a one is the server's greeting.
-func (r *records) handshakeDone(rec *trace.Recorder, state tls.ConnectionState) {
+// handshakeDone writes what is left of the handshake, and returns it. In TLS 1.2 its
+// records are never of the type application data, so such a one is the server's greeting.
+func (r *records) handshakeDone(rec *trace.Recorder, state tls.ConnectionState) (left []sealedRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.handshake = false
 	r.sealed = overhead(state)
 	if !state.HandshakeComplete || state.Version >= tls.VersionTLS13 {
 		for _, c := range r.cut {
-			r.write(rec, c, nil)
+			n := r.add(rec, trace.KindRecord, c.at, dissect.Record(c.head), r.describe(c, nil))
+			left = append(left, sealedRecord{n, c.at})
 		}
 		r.cut = nil
 	}
+	return left
 }
 
 // scan takes bytes of the wire. During the handshake whole records are written at
@@ -262,7 +267,7 @@ func (r *records) longMessage(rec *trace.Recorder, on bool) {
 	}
 }
 
-func (r *records) write(rec *trace.Recorder, c record, plain *trace.Range) {
+func (r *records) describe(c record, plain *trace.Range) trace.RecordData {
 	d := trace.RecordData{Type: recordType(c.head[0]), Version: recordVersion(c.head), Plain: plain}
 	if c.head[0] == applicationData {
 		d.Sealed = r.sealed
@@ -273,6 +278,11 @@ func (r *records) write(rec *trace.Recorder, c record, plain *trace.Range) {
 			}
 		}
 	}
+	return d
+}
+
+func (r *records) write(rec *trace.Recorder, c record, plain *trace.Range) {
+	d := r.describe(c, plain)
 	if plain != nil && r.long {
 		if r.seen++; r.seen > longRecords {
 			if r.data.Count == 0 {
@@ -288,13 +298,13 @@ func (r *records) write(rec *trace.Recorder, c record, plain *trace.Range) {
 	r.add(rec, trace.KindRecord, c.at, dissect.Record(c.head), d)
 }
 
-func (r *records) add(rec *trace.Recorder, kind trace.Kind, at trace.Range, fields []trace.Field, data any) {
+func (r *records) add(rec *trace.Recorder, kind trace.Kind, at trace.Range, fields []trace.Field, data any) int {
 	e := trace.Event{Layer: trace.LayerTLS, Kind: kind, Dir: r.dir, Src: trace.Observed, At: &at, Fields: fields}
 	e.From, e.To = ends(r.dir)
 	if data != nil {
 		e.Data = trace.Encode(data)
 	}
-	rec.Add(e)
+	return rec.Add(e)
 }
 
 func ends(d trace.Direction) (from, to string) {

@@ -56,6 +56,11 @@ func (d decoder) value(path string, v reflect.Value) error {
 			return wrong("a list")
 		}
 		return d.list(path, v)
+	case reflect.Map:
+		if token != json.Delim('{') {
+			return wrong("an object")
+		}
+		return d.texts(path, v)
 	case reflect.String:
 		s, ok := token.(string)
 		if !ok {
@@ -110,6 +115,28 @@ func (d decoder) object(path string, v reflect.Value) error {
 			return err
 		}
 	}
+	_, err := d.Token()
+	return err
+}
+
+// texts reads what follows the opening brace of an object whose keys are not known.
+func (d decoder) texts(path string, v reflect.Value) error {
+	texts := map[string]string{}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return err
+		}
+		key, text := token.(string), ""
+		if _, twice := texts[key]; twice {
+			return fmt.Errorf("%s.%s: the key comes twice; say it once", path, key)
+		}
+		if err := d.value(path+"."+key, reflect.ValueOf(&text).Elem()); err != nil {
+			return err
+		}
+		texts[key] = text
+	}
+	v.Set(reflect.ValueOf(texts))
 	_, err := d.Token()
 	return err
 }

@@ -27,14 +27,33 @@ func (p *plot) content(server *smtp.Server) smtp.Command {
 		return smtp.Data()
 	}
 	if p.octets == nil {
-		p.octets = []byte(p.current().Data)
-		if p.plan.Options.Body != binaryMIME {
+		text, body := p.encoded(server, p.current())
+		p.octets = []byte(text)
+		if body != binaryMIME {
 			p.octets = smtp.Text(p.octets)
 		}
 	}
 	rest := p.octets[p.octet:]
 	n := min(len(rest), chunkSize)
 	return smtp.Bdat(rest[:n], n == len(rest))
+}
+
+// encoded is a message in the encoding that is sent to this server, and the value of
+// options.body that this is.
+func (p *plot) encoded(server *smtp.Server, m Message) (text, body string) {
+	o, alt := p.plan.Options, m.Alternatives
+	offers := func(keyword string) bool {
+		_, ok := server.Ext(keyword)
+		return ok
+	}
+	binary := alt.Binary != "" && o.Chunking && offers("CHUNKING") && offers("BINARYMIME")
+	switch {
+	case binary && (o.Body == "" || o.Body == binaryMIME):
+		return alt.Binary, binaryMIME
+	case alt.EightBit != "" && offers("8BITMIME") && (o.Body == "" || o.Body == "8bitmime"):
+		return alt.EightBit, "8bitmime"
+	}
+	return m.Data, o.Body
 }
 
 // note is said once in a session, however often its reason comes up.
@@ -56,10 +75,11 @@ func (p *plot) mailParams(server *smtp.Server, m Message) (params []string, f *f
 		return ok
 	}
 
+	text, body := p.encoded(server, m)
 	if offers("SIZE") {
-		size := int64(len(m.Data))
-		if o.Body != binaryMIME {
-			size = smtp.Measure([]byte(m.Data)).Size
+		size := int64(len(text))
+		if body != binaryMIME {
+			size = smtp.Measure([]byte(text)).Size
 		}
 		if limit, known := server.MaxSize(); known && limit > 0 && size > limit {
 			return refuse(trace.CodeRejected, "The message has %d octets and the server takes at most %d (SIZE, RFC 1870). It was not sent.", size, limit)
@@ -69,21 +89,21 @@ func (p *plot) mailParams(server *smtp.Server, m Message) (params []string, f *f
 		}
 	}
 
-	needs8bit := !isASCII(m.Data)
+	needs8bit := !isASCII(text)
 	switch {
-	case o.Body == binaryMIME:
+	case body == binaryMIME:
 		if !offers("BINARYMIME") || !offers("CHUNKING") {
 			return refuse(trace.CodeUnsupported, "The server does not offer BINARYMIME and CHUNKING (RFC 3030), and options.body asks for binarymime. The message was not sent: encode it as base64 and leave options.body empty, or use another server.")
 		}
 		params = append(params, "BODY=BINARYMIME")
-	case needs8bit && (!offers("8BITMIME") || o.Body == "7bit"):
+	case needs8bit && (!offers("8BITMIME") || body == "7bit"):
 		return refuse(trace.CodeUnsupported, "The message has bytes above 127 and cannot be sent as 7-bit text: encode it as quoted-printable or base64, or use a server that offers 8BITMIME (RFC 6152) and leave options.body empty.")
-	case offers("8BITMIME") && (needs8bit || o.Body == "8bitmime"):
+	case offers("8BITMIME") && (needs8bit || body == "8bitmime"):
 		params = append(params, "BODY=8BITMIME")
 	}
 
 	// A message that does not need it goes without (RFC 6531, 3.4).
-	if what := m.international(); o.SMTPUTF8 && what != "" {
+	if what := m.international(text); o.SMTPUTF8 && what != "" {
 		if !offers("SMTPUTF8") {
 			return refuse(trace.CodeUnsupported, "The message has %s beyond ASCII, and the server does not offer SMTPUTF8 (RFC 6531). It was not sent: use an ASCII form, or another server.", what)
 		}
@@ -181,16 +201,24 @@ func seconds(params []string) (n int, ok bool) {
 	return n, err == nil && n >= 0
 }
 
-// rcptParams are the parameters of RCPT (RFC 3461, 4.1 and 4.2).
+// rcptParams are the parameters of RCPT (RFC 3461, 4.1 and 4.2; RFC 7293, 3.1).
 func (p *plot) rcptParams(server *smtp.Server, to string) (params []string) {
 	dsn := p.plan.Options.DSN
-	if _, offered := server.Ext("DSN"); !offered || !dsn.asked() {
-		return nil
+	if _, offered := server.Ext("DSN"); offered && dsn.asked() {
+		if len(dsn.Notify) > 0 {
+			params = append(params, "NOTIFY="+strings.ToUpper(strings.Join(dsn.Notify, ",")))
+		}
+		params = append(params, "ORCPT="+smtp.OriginalRecipient(to))
 	}
-	if len(dsn.Notify) > 0 {
-		params = append(params, "NOTIFY="+strings.ToUpper(strings.Join(dsn.Notify, ",")))
+	if rrvs := p.plan.Options.RRVS; rrvs != "" {
+		if _, offered := server.Ext("RRVS"); offered {
+			since, _ := time.Parse(time.RFC3339, rrvs) //nolint:errcheck // ParsePlan has checked it
+			params = append(params, "RRVS="+since.UTC().Format(time.RFC3339))
+		} else {
+			p.note("The server does not offer RRVS (RFC 7293): it does not look at how long a recipient has had the address.")
+		}
 	}
-	return append(params, "ORCPT="+smtp.OriginalRecipient(to))
+	return params
 }
 
 // fitting is how many of the recipients one transaction may have, at least one.
@@ -209,7 +237,7 @@ func fitting(limits smtp.Limits, recipients []string) (n int) {
 }
 
 // international names the first part of a message that needs SMTPUTF8, "" if there is none.
-func (m Message) international() string {
+func (m Message) international(text string) string {
 	if !isASCII(m.From) {
 		return "a sender"
 	}
@@ -218,7 +246,7 @@ func (m Message) international() string {
 			return "a recipient"
 		}
 	}
-	if !isASCII(header(m.Data)) {
+	if !isASCII(header(text)) {
 		return "a header field"
 	}
 	return ""

@@ -18,7 +18,7 @@ import (
 
 // phases are the names that the result uses for what is being sent.
 var phases = map[smtp.Verb]string{
-	smtp.VerbEhlo: "ehlo", smtp.VerbHelo: "ehlo", smtp.VerbStartTLS: "starttls", smtp.VerbAuth: "auth", smtp.VerbResponse: "auth",
+	smtp.VerbEhlo: "ehlo", smtp.VerbLhlo: "ehlo", smtp.VerbHelo: "ehlo", smtp.VerbXclient: "ehlo", smtp.VerbStartTLS: "starttls", smtp.VerbAuth: "auth", smtp.VerbResponse: "auth",
 	smtp.VerbMail: "mail", smtp.VerbRcpt: "rcpt", smtp.VerbData: "data", smtp.VerbMessage: "message", smtp.VerbBdat: "message", smtp.VerbQuit: "quit",
 }
 
@@ -61,7 +61,7 @@ func (s *Session) send(ctx context.Context, next smtp.Command) *failure {
 // output records what the client wants sent. A message, or a chunk of one with all
 // that stands before it in its group, is written at once, a command when nothing
 // more joins its group.
-func (s *Session) output(ctx context.Context, out smtp.Output) *failure {
+func (s *Session) output(ctx context.Context, out *smtp.Output) *failure {
 	cmd := s.commands[out.Handle]
 	if out.Verb == smtp.VerbMessage {
 		return s.outputMessage(ctx, out, cmd)
@@ -76,9 +76,19 @@ func (s *Session) output(ctx context.Context, out smtp.Output) *failure {
 		From: trace.HostClient, To: trace.HostServer, At: &at, Secret: spans, Fields: dissect.Command(out.Bytes),
 		Text: smtp.Escape(trace.Mask(strings.TrimSuffix(string(out.Bytes), "\r\n"), spans)),
 		Data: trace.Encode(trace.CommandData{Verb: string(out.Verb), Raw: out.Raw, Edited: cmd.edited, Deadline: smtp.WaitFor(out.Verb)})}
-	if out.Verb == smtp.VerbResponse {
-		e.Kind, e.Fields = trace.KindResponse, dissect.Response(out.Bytes)
+	switch out.Verb {
+	case smtp.VerbMail:
+		s.chunked = false
+	case smtp.VerbAuth:
+		if words := strings.Fields(string(out.Bytes)); len(words) > 1 { // AUTH mechanism [initial-response]
+			s.sasl = exchange{words[1], len(words) - 2}
+		}
+		s.remember(nil) // a server may know the password before it is sent
+	case smtp.VerbResponse:
+		e.Kind, e.Fields = trace.KindResponse, dissect.Response(s.sasl.mechanism, s.sasl.responses, out.Bytes)
+		s.sasl.responses++
 	}
+	s.maskFields(e.Fields)
 	cmd.event = s.rec.Add(e)
 	s.dotSent = s.dotSent || cmd.Final() && len(cmd.Message) == 0
 	s.unsent = append(s.unsent, out.Bytes...)
@@ -96,7 +106,7 @@ func (s *Session) flush(ctx context.Context) *failure {
 
 // outputMessage writes a part of a message, or of a chunk of BDAT behind the
 // commands of its group. Their event follows the last part.
-func (s *Session) outputMessage(ctx context.Context, out smtp.Output, cmd *command) *failure {
+func (s *Session) outputMessage(ctx context.Context, out *smtp.Output, cmd *command) *failure {
 	if out.First {
 		s.conn.longMessage(true)
 		s.messageFrom, s.messageAt = int64(s.rec.Elapsed()), s.rec.Len(trace.TextOut)
@@ -119,15 +129,30 @@ func (s *Session) outputMessage(ctx context.Context, out smtp.Output, cmd *comma
 	if st := out.Message; st != nil {
 		data.Size, data.Stuffed, data.Normalized = st.Size, st.Stuffed, st.Normalized
 	}
+	whole := trace.Range{Stream: trace.TextOut, Off: s.messageAt, Len: s.rec.Len(trace.TextOut) - s.messageAt}
 	n := s.rec.Add(trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindMessage, Dir: trace.Out, Src: trace.Observed,
-		From: trace.HostClient, To: trace.HostServer, Data: trace.Encode(data),
-		At:   &trace.Range{Stream: trace.TextOut, Off: s.messageAt, Len: s.rec.Len(trace.TextOut) - s.messageAt},
-		Text: fmt.Sprintf("message, %d bytes", data.Size)})
+		From: trace.HostClient, To: trace.HostServer, Data: trace.Encode(data), At: &whole,
+		Text: fmt.Sprintf("message, %d bytes", data.Size), Fields: s.messageFields(whole, cmd)})
 	if cmd.Verb == smtp.VerbMessage { // what BDAT is answered by answers its line
 		cmd.event = n
 	}
 	s.dotSent = cmd.Final()
 	return f
+}
+
+// messageFields takes a message apart as far as its beginning is kept. A chunk that
+// goes on with a message is taken for nothing else.
+func (s *Session) messageFields(at trace.Range, cmd *command) []trace.Field {
+	begun := s.chunked
+	s.chunked = cmd.Verb == smtp.VerbBdat && !cmd.Final()
+	if begun {
+		return nil
+	}
+	raw := s.rec.Bytes(at)
+	if int64(len(raw)) < at.Len {
+		raw = raw[:trace.BulkHead]
+	}
+	return dissect.Message(raw, cmd.Verb == smtp.VerbMessage)
 }
 
 // write sends bytes. When that fails, what the server said last is still read:
@@ -155,7 +180,7 @@ func (s *Session) write(ctx context.Context, p []byte, at trace.Range) *failure 
 }
 
 // reply records a reply and hands it to the plan.
-func (s *Session) reply(ev smtp.ReplyReceived) {
+func (s *Session) reply(ev *smtp.ReplyReceived) {
 	r := ev.Reply
 	at := trace.Range{Stream: trace.TextIn, Off: ev.Off, Len: ev.Len}
 	raw := s.rec.Bytes(at)
@@ -178,12 +203,16 @@ func (s *Session) reply(ev smtp.ReplyReceived) {
 		cmd, data.Answers = *c, &c.event
 	}
 	fields := dissect.Reply(raw)
-	if ev.Verb == smtp.VerbEhlo && r.Positive() {
+	if r.Code == 334 {
+		fields = dissect.Challenge(s.sasl.mechanism, raw)
+	}
+	if (ev.Verb == smtp.VerbEhlo || ev.Verb == smtp.VerbLhlo) && r.Positive() {
 		fields = dissect.EHLOReply(raw)
 		for _, x := range s.client.Server().Extensions {
 			data.Extensions = append(data.Extensions, trace.Extension{Keyword: x.Keyword, Params: x.Params})
 		}
 	}
+	s.maskFields(fields)
 	e := trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindReply, Dir: trace.In, Src: trace.Observed,
 		From: trace.HostServer, To: trace.HostClient, At: &at, Fields: fields, Secret: s.echoes(raw),
 		Text: s.maskEchoes(firstLine(raw)), Data: trace.Encode(data)}
@@ -201,13 +230,21 @@ func (s *Session) reply(ev smtp.ReplyReceived) {
 			quote.Lines[i] = strings.TrimPrefix(strings.TrimPrefix(quote.Lines[i], data.Enhanced), " ")
 		}
 	}
+	s.plot.complete = s.dotSent
 	s.plot.heard(s.phase, ev.State, cmd.Command, r, quote)
-	s.dotSent = s.dotSent && !cmd.Final() && !s.plot.abandoned
+	s.dotSent = s.dotSent && (!cmd.Final() || ev.State == smtp.StateMessage) && !s.plot.abandoned
 }
 
 func firstLine(raw []byte) string {
 	line, _, _ := bytes.Cut(raw, []byte("\n"))
 	return smtp.Escape(strings.TrimSuffix(string(line), "\r"))
+}
+
+// exchange is what tells the parts of a line of AUTH: the mechanism, and how many
+// responses there were, the initial one among them.
+type exchange struct {
+	mechanism string
+	responses int
 }
 
 // shortestSecret keeps the masking of echoes from eating ordinary words.
@@ -221,8 +258,13 @@ func (s *Session) remember(secret []byte) {
 		account = *s.plan.Auth
 	}
 	keep := func(text string) {
-		if len(text) >= shortestSecret && !slices.Contains(s.secrets, text) && (text != account.Username || text == account.Password) {
-			s.secrets = append(s.secrets, text)
+		if text == account.Username && text != account.Password {
+			return
+		}
+		for _, form := range []string{text, smtp.Escape(text)} {
+			if len(form) >= shortestSecret && !slices.Contains(s.secrets, form) {
+				s.secrets = append(s.secrets, form)
+			}
 		}
 	}
 	keep(string(secret))
@@ -233,12 +275,24 @@ func (s *Session) remember(secret []byte) {
 	}
 }
 
-// rememberChallenge makes a secret of a challenge that repeats one below its base64.
+// rememberChallenge makes a secret of a challenge that repeats one below its base64,
+// and of the verifier of SCRAM, with which passwords can be tried (RFC 5802, 9).
 func (s *Session) rememberChallenge(lines []string) {
 	for _, line := range lines {
-		if plain, err := base64.StdEncoding.DecodeString(line); err == nil && len(s.echoes(plain)) > 0 && !slices.Contains(s.secrets, line) {
+		plain, err := base64.StdEncoding.DecodeString(line)
+		if err != nil || slices.Contains(s.secrets, line) {
+			continue
+		}
+		if len(s.echoes(plain)) > 0 || bytes.HasPrefix(plain, []byte("v=")) {
 			s.secrets = append(s.secrets, line)
 		}
+	}
+}
+
+// maskFields hides what a field says of a secret that the server repeats, or that is the user name too.
+func (s *Session) maskFields(fields []trace.Field) {
+	for i := range fields {
+		fields[i].Value = s.maskEchoes(fields[i].Value)
 	}
 }
 

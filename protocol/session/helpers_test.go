@@ -68,6 +68,7 @@ const serverName = "mx.example.net"
 //	C: EHLO *      wants this line; a star at the end stands for anything
 //	M              reads a message up to its final dot
 //	B 7 LAST       wants BDAT with this argument (a star at the end as above) and adds its octets to the message
+//	SASL PLAIN     wants AUTH with this mechanism and decides about tim and his secret; see serveSASL
 //	TLS            does the server's half of a handshake
 //	CLOSE          closes
 //	HANG           reads until the client closes
@@ -135,6 +136,10 @@ func (s script) serve(conn net.Conn, config *tls.Config) (out outcome) {
 				return outcome{out.message, err}
 			}
 			conn, r = t, bufio.NewReader(t)
+		case "SASL":
+			if err := serveSASL(conn, r, arg); err != nil {
+				return outcome{out.message, err}
+			}
 		case "CLOSE":
 			return out
 		case "HANG":

@@ -66,7 +66,7 @@ func (p *Plan) fillInLab() {
 	if p.Target.Host == "" {
 		p.Target.Host = l.entry(p)
 	}
-	if p.Target.Port == 0 && l.Route == Direct && p.Security != Implicit {
+	if p.Target.Port == 0 && l.Route == Direct && p.Security != Implicit && p.Options.Protocol != lmtp {
 		p.Target.Port = 25
 	}
 }
@@ -128,6 +128,8 @@ func (p *Plan) checkLab() error {
 		return fmt.Errorf(`lab.transport: %q is unknown; want "tcp" or "udp"`, l.Transport)
 	case l.Transport == "udp" && p.Security != None:
 		return fmt.Errorf(`security: TLS needs a stream of bytes in order, which lab.transport "udp" is not; say "none"`)
+	case p.Options.Protocol == lmtp && (l.Route != Direct || l.Transport == "udp"):
+		return fmt.Errorf(`options.protocol: in the lab only the recipients' own server speaks LMTP, over TCP; say lab.route "direct", or use the practice server`)
 	case l.Transport == "udp" && l.Route != Direct:
 		return fmt.Errorf(`lab.route: with lab.transport "udp" there is only "direct"`)
 	case !slices.Contains([]string{"", "MAIL", "RCPT", "DATA"}, l.Server.Shutdown):

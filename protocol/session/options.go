@@ -23,13 +23,19 @@ type Options struct {
 	Chunking   bool   `json:"chunking"`   // BDAT in place of DATA where the server offers CHUNKING (RFC 3030)
 	SMTPUTF8   bool   `json:"smtputf8"`   // addresses and header fields may have UTF-8; declared where one has (RFC 6531)
 	RequireTLS bool   `json:"requiretls"` // every server on the way uses TLS, or returns the message (RFC 8689)
-	Protocol   string `json:"protocol"`   // "smtp"
+	RSET       bool   `json:"rset"`       // between two mail transactions, where nothing asks for it (RFC 5321, 4.1.1.5)
+	Protocol   string `json:"protocol"`   // "smtp" or "lmtp" (RFC 2033)
 	DSN        DSN    `json:"dsn,omitzero"`
 	// DeliverBy is the BY parameter of RFC 2852, 4: seconds, and R to return the message
 	// afterwards or N to notify its sender, "120;R"; a T behind them asks for a trace.
 	DeliverBy string `json:"deliverby,omitzero"`
 	Priority  int    `json:"priority,omitzero"` // -9 to 9, of MT-PRIORITY (RFC 6710); 0 is that of any message
 	Hold      string `json:"hold,omitzero"`     // release in "3600" seconds, or at "2026-12-24T18:00:00Z" (FUTURERELEASE, RFC 4865)
+	RRVS      string `json:"rrvs,omitzero"`     // recipients are refused that others have owned since "2026-01-01T00:00:00Z" (RFC 7293)
+	// What the server shall believe of this client, and log of it: attributes of Postfix's
+	// XCLIENT and XFORWARD, in upper case; never sent to a live server.
+	XClient  map[string]string `json:"xclient,omitempty"`
+	XForward map[string]string `json:"xforward,omitempty"`
 }
 
 // DSN asks for delivery status notifications (RFC 3461). With any of it each
@@ -42,8 +48,10 @@ type DSN struct {
 
 func (d DSN) asked() bool { return len(d.Notify) > 0 || d.Ret != "" || d.EnvID != "" }
 
-// binaryMIME is a value of Options.Body.
-const binaryMIME = "binarymime"
+const (
+	binaryMIME = "binarymime" // a value of Options.Body
+	lmtp       = "lmtp"       // a value of Options.Protocol
+)
 
 const (
 	maxEnvID = 100       // octets of the parameter's value (RFC 3461, 4.4)
@@ -56,8 +64,8 @@ func (o Options) check() error {
 		return fmt.Errorf(`options.body: %q is unknown; want "7bit", "8bitmime" or "binarymime"`, o.Body)
 	case o.Body == binaryMIME && !o.Chunking:
 		return errors.New(`options.body: "binarymime" can only be sent by BDAT (RFC 3030, 3): say options.chunking true`)
-	case o.Protocol != "smtp":
-		return fmt.Errorf(`options.protocol: %q cannot be spoken by this version; want "smtp"`, o.Protocol)
+	case o.Protocol != "smtp" && o.Protocol != lmtp:
+		return fmt.Errorf(`options.protocol: %q is unknown; want "smtp" or "lmtp"`, o.Protocol)
 	case o.Priority < -9 || o.Priority > 9:
 		return fmt.Errorf("options.priority: %d is not between -9 and 9 (RFC 6710)", o.Priority)
 	}
@@ -72,6 +80,16 @@ func (o Options) check() error {
 	if o.Hold != "" {
 		if _, _, err := hold(o.Hold); err != nil {
 			return fmt.Errorf("options.hold: %w", err)
+		}
+	}
+	if _, err := time.Parse(time.RFC3339, o.RRVS); o.RRVS != "" && err != nil {
+		return fmt.Errorf(`options.rrvs: %q; want a time like "2026-01-01T00:00:00Z" (RFC 7293)`, o.RRVS)
+	}
+	for key, x := range map[string]map[string]string{"xclient": o.XClient, "xforward": o.XForward} {
+		for attribute, value := range x {
+			if _, err := smtp.Xclient(attribute + "=" + smtp.Xtext(value)); err != nil {
+				return fmt.Errorf("options.%s: %w", key, err)
+			}
 		}
 	}
 	return nil

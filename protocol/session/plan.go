@@ -14,11 +14,14 @@ import (
 
 // Plan says what a session shall do. Every key but target has a default.
 type Plan struct {
-	Target   Target    `json:"target"`
-	Security Security  `json:"security"` // default "starttls"
-	TLS      TLS       `json:"tls"`
-	EHLO     string    `json:"ehlo"` // default: the address literal (RFC 5321, 4.1.3) of this host
-	Auth     *Auth     `json:"auth,omitempty"`
+	Target   Target   `json:"target"`
+	Security Security `json:"security"` // default "starttls"
+	TLS      TLS      `json:"tls"`
+	EHLO     string   `json:"ehlo"` // default: the address literal (RFC 5321, 4.1.3) of this host
+	Auth     *Auth    `json:"auth,omitempty"`
+	// Commands are lines to be sent before the first message: VRFY, EXPN, HELP, NOOP,
+	// ETRN or RSET. A server that refuses one goes on with the session all the same.
+	Commands []string  `json:"commands,omitempty"`
 	Messages []Message `json:"messages"` // none: look at the server and leave
 	Options  Options   `json:"options"`
 	Pace     Pace      `json:"pace"`
@@ -32,11 +35,14 @@ type Plan struct {
 type Target struct {
 	Mode trace.Mode `json:"mode"` // lab, practice or live
 	Host string     `json:"host"` // default in practice: PracticeHost; in the lab: see Route
-	Port int        `json:"port"` // default: by security, 25, 587 or 465
+	Port int        `json:"port"` // default: by security, 25, 587 or 465; with LMTP 24
 }
 
 // PracticeHost is the name under which the proxy offers its practice server.
 const PracticeHost = "mail.practice.test"
+
+// lmtpPort is registered for any private mail system, which LMTP within a house is.
+const lmtpPort = 24
 
 // Security says when TLS starts.
 type Security string
@@ -66,6 +72,16 @@ type Message struct {
 	From string   `json:"from"` // reverse-path, "" for the null path
 	To   []string `json:"to"`   // forward-paths
 	Data string   `json:"data"` // RFC 5322 text; line ends become CRLF
+	// Alternatives are the same message for servers that take more than Data needs.
+	Alternatives Alternatives `json:"alternatives,omitzero"`
+}
+
+// Alternatives are a message in encodings that need an extension. Options.Body says
+// which is sent; when it is empty the first of BINARYMIME, 8BITMIME and
+// Message.Data that can be.
+type Alternatives struct {
+	EightBit string `json:"8bitmime,omitzero"`   // RFC 6152
+	Binary   string `json:"binarymime,omitzero"` // RFC 3030, 3: sent as it is, with options.chunking only
 }
 
 // Pace says where the session stops and waits for its user. With
@@ -110,6 +126,9 @@ func (p *Plan) fillIn() {
 	} else {
 		p.Link, p.Lab, p.Seed = Link{}, Lab{}, 0
 	}
+	if p.Target.Port == 0 && p.Options.Protocol == lmtp {
+		p.Target.Port = lmtpPort
+	}
 	if p.Target.Port == 0 {
 		p.Target.Port = map[Security]int{None: 25, STARTTLS: 587, Implicit: 465}[p.Security]
 	}
@@ -134,6 +153,21 @@ func (p *Plan) check() error {
 	if err := p.Options.check(); err != nil {
 		return err
 	}
+	switch {
+	case p.Options.Protocol == lmtp && p.Target.Port == 25:
+		return errors.New("target.port: LMTP must not be spoken on port 25 (RFC 2033, 5)")
+	case p.Target.Mode == trace.ModeLive && len(p.Options.XClient)+len(p.Options.XForward) > 0:
+		return errors.New("options.xclient, options.xforward: they are not sent to a live server, which would believe them; leave them out, or use the practice server")
+	}
+	for i, line := range p.Commands {
+		c, err := smtp.ParseCommand(line)
+		if err == nil && !slices.Contains(asks, c.Verb) {
+			err = fmt.Errorf("%q is not for this list; want %s", line, joinVerbs(asks))
+		}
+		if err != nil {
+			return fmt.Errorf("commands[%d]: %w", i, err)
+		}
+	}
 	if err := p.checkLab(); err != nil {
 		return err
 	}
@@ -146,8 +180,13 @@ func (p *Plan) check() error {
 		}
 	}
 	if p.Auth != nil && p.Auth.Mechanism != "" {
-		if _, err := sasl.New(p.Auth.Mechanism, p.account()); err != nil {
+		account := p.account()
+		account.NFKC = func(s string) string { return s } // whether there is one is for the session to say
+		if _, err := sasl.New(p.Auth.Mechanism, account); err != nil {
 			return fmt.Errorf("auth.mechanism: %w", err)
+		}
+		if p.Security == None && strings.HasSuffix(strings.ToUpper(p.Auth.Mechanism), "-PLUS") {
+			return fmt.Errorf(`auth.mechanism: %s is bound to TLS, and security is "none"`, p.Auth.Mechanism)
 		}
 	}
 	if err := p.checkAddresses(); err != nil {
@@ -161,6 +200,9 @@ func (p *Plan) check() error {
 	}
 	return nil
 }
+
+// asks are the verbs of Plan.Commands.
+var asks = []smtp.Verb{smtp.VerbVrfy, smtp.VerbExpn, smtp.VerbHelp, smtp.VerbNoop, smtp.VerbEtrn, smtp.VerbRset}
 
 func (p *Plan) checkAddresses() error {
 	var declared []string
@@ -209,6 +251,7 @@ func (p *Plan) public() json.RawMessage {
 		if m := &c.Messages[i]; len(m.Data) > trace.BulkHead {
 			m.Data = m.Data[:trace.BulkHead] // the trace's meta is no second copy of a long message
 		}
+		c.Messages[i].Alternatives = Alternatives{}
 	}
 	return trace.Encode(&c)
 }

@@ -14,12 +14,19 @@ import (
 // plot is how far the plan has come. What to send next follows from it and the
 // state of the client alone, so that it stays right whatever the user sends in between.
 type plot struct {
-	plan *Plan
+	plan    *Plan
+	binding func() []byte       // of the TLS connection, for SCRAM
+	nfkc    func(string) string // Config.NFKC
 
 	secure     bool // TLS is on
 	verified   bool // and its certificate is trusted
 	helo       bool // EHLO was refused
 	signedIn   bool
+	xclient    bool                    // nothing more is to be done about options.xclient
+	xforward   bool                    // nor about options.xforward
+	asked      int                     // lines of plan.commands that were sent
+	asking     smtp.Verb               // of the next one of them, where that was handed out
+	unreset    bool                    // a transaction was begun since the last RSET
 	mechanism  sasl.Client             // of the exchange that is open
 	postponed  *string                 // its initial response, where AUTH had no room for it
 	challenge  *smtp.Reply             // the 334 to answer
@@ -29,6 +36,8 @@ type plot struct {
 	recipient  int                     // index of the next one
 	recipients []trace.RecipientResult // those that were answered
 	kept       int                     // how many of them in earlier transactions
+	judged     int                     // how many behind those have their reply to the message, in LMTP
+	complete   bool                    // all of the message is out
 	queueID    string                  // of the first transaction that was accepted
 	octets     []byte                  // of the current message, when BDAT sends it
 	octet      int                     // how many of them were sent
@@ -46,6 +55,7 @@ type plot struct {
 // next is the command that the plan asks for now, and false when nothing is left
 // to say. When commands are pending it is the one to send if they succeed.
 func (p *plot) next(c *smtp.Client) (smtp.Command, bool) {
+	p.asking = ""
 	switch c.Ahead() {
 	case smtp.StateGreeted:
 		switch {
@@ -53,6 +63,8 @@ func (p *plot) next(c *smtp.Client) (smtp.Command, bool) {
 			return smtp.Quit(), true
 		case p.helo:
 			return must(smtp.Helo(p.plan.EHLO)), true
+		case p.plan.Options.Protocol == lmtp:
+			return must(smtp.Lhlo(p.plan.EHLO)), true
 		}
 		return must(smtp.Ehlo(p.plan.EHLO)), true
 	case smtp.StateReady:
@@ -65,7 +77,11 @@ func (p *plot) next(c *smtp.Client) (smtp.Command, bool) {
 		if p.abandoned { // no recipient is left, and the server wants the message all the same (RFC 2920, 3.1)
 			return smtp.Message(nil), true
 		}
-		return smtp.Message([]byte(p.current().Data)), true
+		text, body := p.encoded(c.Server(), p.current())
+		if body == binaryMIME { // the user chose DATA, which has no such message
+			text = p.current().Data
+		}
+		return smtp.Message([]byte(text)), true
 	case smtp.StateRefused:
 		return smtp.Quit(), true
 	}
@@ -79,9 +95,10 @@ func must(c smtp.Command, err error) smtp.Command {
 	return c
 }
 
-// ready decides between transactions: upgrade, sign in, next message, or leave.
+// ready decides between transactions: upgrade, sign in, ask, next message, or leave.
 func (p *plot) ready(server *smtp.Server) smtp.Command {
 	p.conclude()
+	o := p.plan.Options
 	switch {
 	case p.failure != nil:
 		return smtp.Quit()
@@ -91,16 +108,67 @@ func (p *plot) ready(server *smtp.Server) smtp.Command {
 		}
 		return p.giveUp(failure{phase: "starttls", code: trace.CodeUnsupported, permanent: true,
 			message: "The server does not offer STARTTLS, and the plan asks for it: nothing was sent in clear. Try implicit TLS on port 465, or choose None to go on without encryption."})
+	case !p.xclient:
+		if c, ok := p.about(server, smtp.VerbXclient, o.XClient); ok {
+			return c
+		}
+		p.xclient = true
+		return p.ready(server)
 	case p.plan.Auth != nil && !p.signedIn:
 		return p.signIn(server)
+	case !p.xforward:
+		if c, ok := p.about(server, smtp.VerbXforward, o.XForward); ok {
+			return c
+		}
+		p.xforward = true
+		return p.ready(server)
+	}
+	if c, ok := p.ask(server); ok {
+		p.asking = c.Verb
+		return c
+	}
+	switch {
 	case p.message == len(p.plan.Messages):
 		return smtp.Quit()
+	case o.RSET && p.unreset:
+		return smtp.Rset()
 	}
 	if most := server.Limits().MailMax; most > 0 && p.mails >= most {
 		return p.giveUp(failure{phase: "mail", code: trace.CodeUnsupported,
 			message: fmt.Sprintf("The server's limit of mail transactions in one session is %d (MAILMAX, RFC 9422, 4.1). What is left of the plan was not sent: send it in another session.", most)})
 	}
 	return p.mail(server)
+}
+
+// ask is the next of plan.commands that can be sent to this server.
+func (p *plot) ask(server *smtp.Server) (c smtp.Command, ok bool) {
+	for ; p.asked < len(p.plan.Commands); p.asked++ {
+		c = must(smtp.ParseCommand(p.plan.Commands[p.asked]))
+		if _, offered := server.Ext(string(c.Verb)); offered || c.Verb != smtp.VerbEtrn {
+			return c, true
+		}
+		p.note("The server does not offer ETRN (RFC 1985): it is not asked to send its mail.")
+	}
+	return c, false
+}
+
+// about is XCLIENT or XFORWARD with what the server names of the attributes, and false when
+// there is nothing to say.
+func (p *plot) about(server *smtp.Server, verb smtp.Verb, attributes map[string]string) (c smtp.Command, ok bool) {
+	if len(attributes) == 0 {
+		return c, false
+	}
+	names, _ := server.Ext(string(verb))
+	var known []string
+	for _, name := range names {
+		if value := attributes[strings.ToUpper(name)]; value != "" {
+			known = append(known, name+"="+smtp.Xtext(value))
+		}
+	}
+	if len(known) < len(attributes) {
+		p.note(fmt.Sprintf("The attributes that the server takes from this client with %s (Postfix) are %q: the rest of the plan's is left out.", verb, strings.Join(names, " ")))
+	}
+	return smtp.Command{Verb: verb, Arg: strings.Join(known, " ")}, len(known) > 0
 }
 
 func (p *plot) giveUp(f failure) smtp.Command {
@@ -117,9 +185,14 @@ func (p *plot) signIn(server *smtp.Server) smtp.Command {
 		}
 		return p.giveUp(failure{phase: "auth", code: trace.CodeUnsupported, permanent: true, message: words})
 	}
-	name, err := sasl.Choose(offered, p.plan.Auth.Mechanism, p.secure)
+	account := p.plan.account()
+	account.Offered, account.NFKC = offered, p.nfkc
+	if p.secure {
+		account.Binding = p.binding()
+	}
+	name, err := sasl.Choose(account, p.plan.Auth.Mechanism, p.secure)
 	if err == nil {
-		p.mechanism, err = sasl.New(name, p.plan.account())
+		p.mechanism, err = sasl.New(name, account)
 	}
 	if err != nil {
 		return p.giveUp(*notPossible(err))
@@ -141,6 +214,17 @@ func (p *plot) signIn(server *smtp.Server) smtp.Command {
 		p.postponed, c = initial, must(smtp.Auth(name, nil))
 	}
 	return c
+}
+
+// chosen is the mechanism of an exchange that begins with this AUTH: nil when the user
+// chose another one, whose challenges are then the user's to answer.
+func chosen(planned sasl.Client, auth smtp.Command) sasl.Client {
+	if words := strings.Fields(auth.Line()); planned != nil && len(words) > 1 {
+		if name, _, err := planned.Start(); err == nil && strings.EqualFold(name, words[1]) {
+			return planned
+		}
+	}
+	return nil
 }
 
 func notPossible(err error) *failure {
@@ -230,8 +314,20 @@ func (p *plot) transaction(server *smtp.Server) smtp.Command {
 
 // sent takes in what was submitted.
 func (p *plot) sent(cmd smtp.Command) {
+	if p.asking != "" && p.asking == cmd.Verb {
+		p.asked++
+	}
 	switch cmd.Verb {
+	case smtp.VerbAuth:
+		p.mechanism = chosen(p.mechanism, cmd)
+	case smtp.VerbXclient:
+		p.xclient = true
+	case smtp.VerbXforward:
+		p.xforward = true
+	case smtp.VerbRset:
+		p.unreset = false
 	case smtp.VerbMail:
+		p.unreset = true
 		p.mails++
 	case smtp.VerbRcpt:
 		p.recipient++
@@ -247,10 +343,10 @@ func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.R
 		if !r.Positive() {
 			p.failure = rejected("greeting", r, quote)
 		}
-	case smtp.VerbEhlo:
+	case smtp.VerbEhlo, smtp.VerbLhlo:
 		switch {
 		case r.Positive():
-		case r.Permanent() && state == smtp.StateGreeted && !p.helo:
+		case r.Permanent() && state == smtp.StateGreeted && !p.helo && cmd.Verb == smtp.VerbEhlo && !(p.secure && p.plan.Security == STARTTLS):
 			p.helo = true
 		default:
 			p.failure = rejected("ehlo", r, quote)
@@ -263,10 +359,18 @@ func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.R
 		if !r.Positive() {
 			p.failure = rejected("starttls", r, quote)
 		}
+	case smtp.VerbXclient:
+		if r.Positive() {
+			p.signedIn = false // the client is another one now
+		} else {
+			p.failure = rejected("ehlo", r, quote)
+		}
 	case smtp.VerbAuth, smtp.VerbResponse:
 		switch {
 		case r.Intermediate():
 			p.challenge = r
+		case r.Positive() && p.failure == nil && sasl.Unproven(p.mechanism) != "":
+			p.failure = &failure{phase: "auth", code: trace.CodeProtocol, permanent: true, reply: quote, message: sasl.Unproven(p.mechanism)}
 		case r.Positive():
 			p.signedIn = true
 		case p.failure == nil:
@@ -288,6 +392,8 @@ func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.R
 		}
 	case smtp.VerbBdat:
 		switch {
+		case p.eachRecipient(cmd) && state != smtp.StateFailed:
+			p.heardVerdict(state, r, quote)
 		case r.Positive() && cmd.Final() && state == smtp.StateReady:
 			p.accepted = quote
 			p.finish(trace.Accepted, queueID(r))
@@ -302,6 +408,8 @@ func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.R
 	case smtp.VerbMessage:
 		switch {
 		case p.abandoned: // it was nothing but the final dot
+		case p.eachRecipient(cmd):
+			p.heardVerdict(state, r, quote)
 		case r.Positive():
 			p.accepted = quote
 			p.finish(trace.Accepted, queueID(r))
@@ -311,7 +419,49 @@ func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.R
 	}
 	if r.Code == 421 && p.failure == nil { // at any moment, to any command or none (RFC 5321, 3.8)
 		p.failure = rejected(phase, r, quote)
+		if p.judged > 0 && slices.ContainsFunc(p.recipients[p.kept+p.judged:], accepted) {
+			p.failure.unknown = true
+			p.failure.message += " The whole message had been sent by then; look in the mailboxes of the other recipients before sending it again."
+		}
 	}
+}
+
+// eachRecipient reports that what this ended is answered once for each recipient (RFC 2033, 4.2).
+func (p *plot) eachRecipient(cmd smtp.Command) bool {
+	return p.plan.Options.Protocol == lmtp && cmd.Final() && p.complete
+}
+
+// heardVerdict takes what became of the message for the next recipient who was
+// accepted. The state leaves StateMessage with the last one.
+func (p *plot) heardVerdict(state smtp.State, r *smtp.Reply, quote *trace.ResultReply) {
+	recipients := p.recipients[p.kept:]
+	for p.judged < len(recipients) && !accepted(recipients[p.judged]) {
+		p.judged++
+	}
+	if p.judged < len(recipients) {
+		recipients[p.judged].Event = &quote.Event
+		if !r.Positive() {
+			recipients[p.judged].Outcome = trace.Rejected
+		}
+		p.judged++
+	}
+	switch {
+	case !r.Positive() && p.rejection == nil:
+		p.rejection = rejected("message", r, quote)
+	case r.Positive():
+		p.accepted = quote
+		if p.queueID == "" {
+			p.queueID = queueID(r)
+		}
+	}
+	if state != smtp.StateReady {
+		return
+	}
+	outcome := trace.Rejected
+	if slices.ContainsFunc(recipients, accepted) {
+		outcome = trace.Accepted
+	}
+	p.finish(outcome, p.queueID)
 }
 
 func (p *plot) heardRecipient(state smtp.State, cmd smtp.Command, r *smtp.Reply, quote *trace.ResultReply) {
@@ -356,14 +506,15 @@ func (p *plot) finish(o trace.Outcome, queueID string) {
 	for _, to := range m.To[min(p.from+len(p.recipients)-p.kept, p.to):p.to] {
 		p.recipients = append(p.recipients, trace.RecipientResult{To: to, Outcome: o})
 	}
-	for i := range p.recipients[p.kept:] {
-		if r := &p.recipients[p.kept+i]; r.Outcome == trace.Accepted {
+	for i := range p.recipients[p.kept+p.judged:] {
+		if r := &p.recipients[p.kept+p.judged+i]; r.Outcome == trace.Accepted {
 			r.Outcome = o // what became of the message became of its recipients
 		}
 	}
 	if p.queueID == "" {
 		p.queueID = queueID
 	}
+	p.judged = 0
 	if p.to < len(m.To) {
 		p.from, p.kept = p.to, len(p.recipients)
 		return

@@ -8,6 +8,7 @@ package session
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"time"
 
+	"smtpscope/protocol/diagnose"
 	"smtpscope/protocol/smtp"
 	"smtpscope/protocol/trace"
 	"smtpscope/protocol/tunnel"
@@ -37,7 +39,13 @@ type Config struct {
 	// Pending is told what waits to be sent whenever the session pauses, and nil when it goes on.
 	Pending func(*Pending)
 	Now     func() time.Time // default time.Now
-	KeyLog  io.Writer        // TLS secrets in NSS key log format; they are not part of the trace
+	// Roots are what certificates are judged by, besides tls.ca; default: those of the
+	// system. It is asked during the handshake, and must return when ctx ends.
+	Roots func(ctx context.Context) (*x509.CertPool, error)
+	// NFKC is normalisation form KC of Unicode, which SCRAM asks for (RFC 4013). Without
+	// it, it takes ASCII only.
+	NFKC   func(string) string
+	KeyLog io.Writer // TLS secrets in NSS key log format; they are not part of the trace
 }
 
 // Pending is what a paused session would send next.
@@ -83,11 +91,13 @@ type Session struct {
 	roundTrips int
 	unsent     []byte // the commands of the group that is being put together
 	commands   map[smtp.Handle]*command
+	sasl       exchange
 	secrets    []string // masked where a server echoes them
 	lost       error    // why nothing more can be read
 
 	messageFrom int64 // T and offset at which the message being sent began
 	messageAt   int64
+	chunked     bool // the next chunk of BDAT goes on with a message
 	dotSent     bool // the final dot, or the last octet of the last BDAT, is out and not answered yet
 }
 
@@ -117,14 +127,16 @@ func New(c Config) *Session {
 	if c.Plan.Target.Mode == trace.ModeLab {
 		meta.Seed = c.Plan.Seed
 	}
-	return &Session{
+	s := &Session{
 		config: c, plan: c.Plan, phase: "connect",
 		rec:      trace.NewRecorder(meta, c.Now, c.Sink),
-		client:   smtp.NewClient(smtp.Options{Name: c.Plan.EHLO}),
-		plot:     plot{plan: c.Plan},
+		client:   smtp.NewClient(smtp.Options{Name: c.Plan.EHLO, LMTP: c.Plan.Options.Protocol == lmtp}),
+		plot:     plot{plan: c.Plan, nfkc: c.NFKC},
 		user:     user{step: c.Plan.Pace.Step, woken: make(chan struct{}, 1)},
 		commands: map[smtp.Handle]*command{},
 	}
+	s.plot.binding = s.binding
+	return s
 }
 
 // Meta is the meta of the trace that Run will return.
@@ -155,7 +167,9 @@ func (s *Session) Run(ctx context.Context) *trace.Trace {
 		s.rec.Add(trace.Event{Layer: trace.LayerApp, Kind: trace.KindError, Src: trace.Derived,
 			Text: result.Error.Message, Data: trace.Encode(result.Error)})
 	}
-	return s.rec.Finish(result)
+	t := s.rec.Finish(result)
+	t.Findings = diagnose.Findings(t)
+	return t
 }
 
 func (s *Session) run(ctx context.Context) *failure {
@@ -226,6 +240,11 @@ func (s *Session) dial(ctx context.Context) *failure {
 }
 
 func (s *Session) tunnelStatus(st tunnel.Status) {
+	if st.Stage == tunnel.StageSample {
+		s.rec.Add(trace.Event{Layer: trace.LayerTCP, Kind: trace.KindSample, Src: trace.Measured, From: trace.HostProxy, To: trace.HostServer,
+			Text: sampleText(*st.Sample), Data: trace.Encode(trace.SampleData(*st.Sample))})
+		return
+	}
 	kinds := map[tunnel.Stage]trace.Kind{
 		tunnel.StageResolving: trace.KindResolving, tunnel.StageAddresses: trace.KindAddresses,
 		tunnel.StageDialing: trace.KindDialing, tunnel.StageOpened: trace.KindOpened,
@@ -235,7 +254,7 @@ func (s *Session) tunnelStatus(st tunnel.Status) {
 		return
 	}
 	data := trace.TunnelData{Host: st.Host, Port: st.Port, Addresses: st.Addresses, Address: st.Address,
-		Local: st.Local, Resolve: st.Resolve, Connect: st.Connect}
+		Local: st.Local, Resolve: st.Resolve, Connect: st.Connect, Session: st.Session}
 	s.rec.Add(trace.Event{Layer: trace.LayerTunnel, Kind: kind, Src: trace.Measured, From: trace.HostClient, To: trace.HostServer,
 		Text: tunnelText(st), Data: trace.Encode(data)})
 }
@@ -244,11 +263,11 @@ func (s *Session) tunnelStatus(st tunnel.Status) {
 func (s *Session) settle(ctx context.Context) (over bool, f *failure) {
 	for ev := s.client.Next(); ev != nil; ev = s.client.Next() {
 		switch ev := ev.(type) {
-		case smtp.Output:
+		case *smtp.Output:
 			if f = s.output(ctx, ev); f != nil {
 				return true, f
 			}
-		case smtp.ReplyReceived:
+		case *smtp.ReplyReceived:
 			s.reply(ev)
 		case smtp.Deadline:
 			s.awaited = ev

@@ -58,6 +58,34 @@ func TestMessageInClear(t *testing.T) {
 	assert.Equal(t, text, wire, "without TLS the wire is the text")
 }
 
+// What the proxy measures is in the trace, before and after the connection is handed over.
+func TestSamples(t *testing.T) {
+	addr, done := join(hello, deliver, leave).listen(t, nil)
+	var report func(tunnel.Status)
+	p := parse(t, planJSON(t, nil))
+	s := session.New(session.Config{Plan: p, Tool: "smtpscope/test", Dial: func(ctx context.Context, to session.Target, f func(tunnel.Status)) (net.Conn, error) {
+		report = f
+		conn, err := dialTo(addr)(ctx, to, f)
+		f(tunnel.Status{Stage: tunnel.StageSample, Sample: &tunnel.Sample{State: "ESTABLISHED", RTT: 12 * time.Millisecond, CongestionWindow: 10}})
+		return conn, err
+	}})
+	tr := s.Run(t.Context())
+	require.NoError(t, (<-done).err)
+	report(tunnel.Status{Stage: tunnel.StageSample, Sample: &tunnel.Sample{State: "CLOSE-WAIT", RTT: 12 * time.Millisecond, CongestionWindow: 8, Retransmits: 2}})
+	var samples []trace.Event
+	for _, e := range tr.Events {
+		if e.Kind == trace.KindSample {
+			samples = append(samples, e)
+		}
+	}
+	require.Len(t, samples, 2)
+	assert.Equal(t, "ESTABLISHED, round trip 12ms, congestion window 10", samples[0].Text)
+	assert.Equal(t, "CLOSE-WAIT, round trip 12ms, congestion window 8, 2 sent again", samples[1].Text)
+	assert.Equal(t, [...]any{trace.LayerTCP, trace.Measured, trace.HostProxy, trace.HostServer, `{"state":"ESTABLISHED","rtt":12000000,"cwnd":10}`},
+		[...]any{samples[0].Layer, samples[0].Src, samples[0].From, samples[0].To, string(samples[0].Data)})
+	assert.Equal(t, trace.Accepted, tr.Result.Outcome)
+}
+
 func TestSTARTTLSAndAuth(t *testing.T) {
 	ca := newAuthority(t)
 	edits := map[string]any{"security": "starttls", "tls": map[string]any{"ca": []string{ca.PEM}},

@@ -31,8 +31,9 @@ const handshakeWait = 30 * time.Second
 // certificate that is not trusted ends the session, unless the plan says to go on.
 func (s *Session) startTLS(ctx context.Context) *failure {
 	s.phase = "tls"
-	s.conn.raw.SetDeadline(s.config.Now().Add(handshakeWait)) //nolint:errcheck // a connection that cannot wait fails in the handshake
-	defer s.conn.raw.SetDeadline(time.Time{})                 //nolint:errcheck // as above
+	deadline := s.config.Now().Add(handshakeWait)
+	s.conn.raw.SetDeadline(deadline)          //nolint:errcheck // a connection that cannot wait fails in the handshake
+	defer s.conn.raw.SetDeadline(time.Time{}) //nolint:errcheck // as above
 
 	h := trace.HandshakeData{Started: int64(s.rec.Elapsed()), ServerName: s.plan.TLS.ServerName}
 	config := &tls.Config{
@@ -44,7 +45,7 @@ func (s *Session) startTLS(ctx context.Context) *failure {
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			describeHandshake(&h, state)
-			if err := s.verify(state); err != nil {
+			if err := s.verify(ctx, deadline, state); err != nil {
 				h.Reason, h.Problem = explainCertificate(err, state.PeerCertificates[0], s.plan.TLS.ServerName, s.config.Now())
 				if !s.plan.TLS.Insecure {
 					return err
@@ -72,6 +73,17 @@ func (s *Session) startTLS(ctx context.Context) *failure {
 	s.rec.Add(trace.Event{Layer: trace.LayerTLS, Kind: trace.KindAlert, Src: trace.Derived,
 		From: trace.HostClient, To: trace.HostServer, Data: trace.Encode(h), Text: h.Problem})
 	return f
+}
+
+// binding is what a sign-in is bound to this connection by (tls-exporter, RFC 9266), nil
+// where TLS has no secret that is its own: 1.2 without the extended master secret.
+func (s *Session) binding() []byte {
+	state := s.conn.tls.ConnectionState()
+	b, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 func describeHandshake(h *trace.HandshakeData, state tls.ConnectionState) {
@@ -120,28 +132,43 @@ func describeCertificate(c *x509.Certificate) trace.Certificate {
 	return d
 }
 
-func (s *Session) verify(state tls.ConnectionState) error {
-	var roots *x509.CertPool // nil: the usual ones
+// rootsError says that no certificate can be judged.
+type rootsError struct{ cause error }
+
+func (e *rootsError) Error() string { return "loading the roots: " + e.cause.Error() }
+
+// roots are what certificates are judged by, besides tls.ca.
+func (s *Session) roots(ctx context.Context, deadline time.Time) (*x509.CertPool, error) {
+	if s.config.Roots == nil {
+		return x509.SystemCertPool()
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	return s.config.Roots(ctx)
+}
+
+func (s *Session) verify(ctx context.Context, deadline time.Time, state tls.ConnectionState) error {
+	roots, err := s.roots(ctx, deadline)
+	if err != nil {
+		return &rootsError{err}
+	}
 	if len(s.plan.TLS.CA) > 0 {
-		var err error
-		if roots, err = x509.SystemCertPool(); err != nil {
-			roots = x509.NewCertPool()
+		roots = roots.Clone() // others may be judged by it too
+	}
+	for _, text := range s.plan.TLS.CA {
+		certs, err := parseCA(text)
+		if err != nil {
+			return err
 		}
-		for _, text := range s.plan.TLS.CA {
-			certs, err := parseCA(text)
-			if err != nil {
-				return err
-			}
-			for _, c := range certs {
-				roots.AddCert(c)
-			}
+		for _, c := range certs {
+			roots.AddCert(c)
 		}
 	}
 	intermediates := x509.NewCertPool()
 	for _, c := range state.PeerCertificates[1:] {
 		intermediates.AddCert(c)
 	}
-	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+	_, err = state.PeerCertificates[0].Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: intermediates, DNSName: s.plan.TLS.ServerName, CurrentTime: s.config.Now(),
 	})
 	return err
@@ -154,6 +181,7 @@ func explainCertificate(err error, leaf *x509.Certificate, name string, now time
 		wrongName x509.HostnameError
 		unknown   x509.UnknownAuthorityError
 		invalid   x509.CertificateInvalidError
+		noRoots   *rootsError
 	)
 	switch {
 	case errors.As(err, &wrongName):
@@ -169,6 +197,8 @@ func explainCertificate(err error, leaf *x509.Certificate, name string, now time
 		return "expired", fmt.Sprintf("The certificate of %s expired on %s. Its owner must renew it.", smtp.Escape(c.Subject.String()), c.NotAfter.UTC().Format("2 January 2006 15:04 MST"))
 	case errors.As(err, &unknown):
 		return "untrusted", fmt.Sprintf("The certificate is signed by %q, which is not a trusted authority here. If it is your own authority, add its certificate to those that are trusted (tls.ca in the plan); if it is a public one, the server may be sending an incomplete chain.", smtp.Escape(leaf.Issuer.String()))
+	case errors.As(err, &noRoots): // the certificate may be as good as any: no reason is told of it
+		return "", fmt.Sprintf("The certificate cannot be judged, because the authorities that are trusted could not be loaded: %s. See that what they are loaded from can be reached, and try again.", smtp.Escape(noRoots.cause.Error()))
 	}
 	return "invalid", fmt.Sprintf("The certificate is not valid: %s.", smtp.Escape(err.Error()))
 }
@@ -177,13 +207,15 @@ func explainCertificate(err error, leaf *x509.Certificate, name string, now time
 // completes what the trace says of it.
 func (s *Session) explainHandshake(err error, h *trace.HandshakeData) *failure {
 	var (
-		header tls.RecordHeaderError
-		alert  tls.AlertError
-		where  = fmt.Sprintf("%s port %d", s.plan.Target.Host, s.plan.Target.Port)
+		header  tls.RecordHeaderError
+		alert   tls.AlertError
+		noRoots *rootsError
+		where   = fmt.Sprintf("%s port %d", s.plan.Target.Host, s.plan.Target.Port)
 	)
 	f := &failure{code: trace.CodeTLS, permanent: true}
 	switch {
-	case h.Reason != "":
+	case h.Problem != "":
+		f.permanent = !errors.As(err, &noRoots)
 		f.message = "TLS stopped before anything was sent. " + h.Problem
 	case errors.As(err, &header):
 		first, _, _ := bytes.Cut(s.rec.Bytes(trace.Range{Stream: trace.WireIn, Off: s.conn.in.from, Len: 80}), []byte("\r\n"))

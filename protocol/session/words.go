@@ -45,8 +45,14 @@ func rejected(phase string, r *smtp.Reply, quote *trace.ResultReply) *failure {
 	if quote.Enhanced != "" {
 		said = quote.Enhanced + " " + said
 	}
-	return &failure{phase: phase, code: trace.CodeRejected, permanent: r.Permanent(), reply: quote,
+	return &failure{phase: phase, code: trace.CodeRejected, permanent: r.Permanent() && !tooMany(phase, r), reply: quote,
 		message: fmt.Sprintf("%s: %d %s. %s", what, quote.Code, strings.TrimRight(strings.TrimSpace(said), "."), advice(phase, r))}
+}
+
+// tooMany: a 552 to RCPT is read as 452 (RFC 5321, 4.5.3.1.10).
+func tooMany(phase string, r *smtp.Reply) bool {
+	_, subject, _ := strings.Cut(r.Enhanced.String(), ".")
+	return phase == "rcpt" && (r.Code == 452 || r.Code == 552) && (subject == "" || subject == "5.3")
 }
 
 // advice says what to do about a refusal, from its enhanced code (RFC 3463) if it has one.
@@ -60,6 +66,8 @@ func advice(phase string, r *smtp.Reply) string {
 		return "Check the spelling of the address and its domain."
 	case subject == "2.2":
 		return "The mailbox is full; its owner must make room."
+	case tooMany(phase, r):
+		return "These are too many recipients for one message: send it to the rest in another."
 	case subject == "3.4" || r.Code == 552:
 		return "The message is larger than the server takes."
 	case r.Code == 530:
@@ -180,4 +188,13 @@ func tunnelText(st tunnel.Status) string {
 		return "connecting to " + smtp.Escape(st.Address)
 	}
 	return fmt.Sprintf("connected to %s in %v", smtp.Escape(st.Address), st.Connect.Round(10*time.Microsecond))
+}
+
+// sampleText is a measurement of TCP in one line.
+func sampleText(s tunnel.Sample) string {
+	text := fmt.Sprintf("%s, round trip %v, congestion window %d", s.State, s.RTT, s.CongestionWindow)
+	if s.Retransmits > 0 {
+		text += fmt.Sprintf(", %d sent again", s.Retransmits)
+	}
+	return text
 }

@@ -67,8 +67,8 @@ func TestCase03_BareLF(t *testing.T) {
 func TestCase03_LongLine(t *testing.T) {
 	legal := "250 " + strings.Repeat("x", MaxLegalReply-len("250 \r\n"))
 	_, events := run(t, append(ready[:len(ready):len(ready)], Noop(), legal+"\r\n", Noop(), legal+"y\r\n"), len(ready), whole)
-	assert.Empty(t, events[2].(ReplyReceived).Reply.Oddities)
-	assert.Equal(t, []Oddity{OddityLongLine}, events[6].(ReplyReceived).Reply.Oddities)
+	assert.Empty(t, events[2].(*ReplyReceived).Reply.Oddities)
+	assert.Equal(t, []Oddity{OddityLongLine}, events[6].(*ReplyReceived).Reply.Oddities)
 
 	most := "250 " + strings.Repeat("x", MaxReplyLine-len("250 \r\n"))
 	for _, test := range []struct{ name, server, want string }{
@@ -101,12 +101,12 @@ func TestCase03_EndlessReply(t *testing.T) {
 	}
 	full := strings.Repeat("250-\r\n", MaxReplyLines-1) + "250 done\r\n"
 	_, events := run(t, append(ready[:len(ready):len(ready)], Noop(), full), len(ready), whole)
-	assert.Len(t, events[2].(ReplyReceived).Reply.Lines, MaxReplyLines)
+	assert.Len(t, events[2].(*ReplyReceived).Reply.Lines, MaxReplyLines)
 }
 
 func TestCase04_ControlBytes(t *testing.T) {
 	_, events := run(t, script{"220 \x1b[31mred\x00\x7f\tx\xff\r\n"}, 0, bytewise)
-	r := events[1].(ReplyReceived).Reply
+	r := events[1].(*ReplyReceived).Reply
 	assert.Equal(t, []string{"\x1b[31mred\x00\x7f\tx\xff"}, r.Lines, "the text is kept")
 	assert.Equal(t, []string{`\x1b[31mred\x00\x7f\tx\xff`}, r.EscapedLines())
 	assert.Equal(t, []Oddity{OddityControl, OddityNonASCII}, r.Oddities)
@@ -116,7 +116,7 @@ func TestCase04_ControlBytesElsewhere(t *testing.T) {
 	c, events := run(t, append(greeting[:1:1], must(Ehlo("")), "250-\x1b]0;mx\r\n250-SI\x00ZE\r\n250-X \x1b[2J\r\n250 HELP\r\n"), 1, whole)
 	assert.Equal(t, `\x1b]0;mx`, c.Server().Domain)
 	assert.Equal(t, []Extension{{"HELP", []string{}}}, c.Server().Extensions)
-	assert.Contains(t, events[2].(ReplyReceived).Reply.Oddities, OddityKeyword)
+	assert.Contains(t, events[2].(*ReplyReceived).Reply.Oddities, OddityKeyword)
 
 	_, events = run(t, append(ready[:len(ready):len(ready)], Noop(), "\x1b[2Jgo away\r\n"), len(ready), whole)
 	desync := events[len(events)-1].(Desync)
@@ -139,8 +139,8 @@ func TestCase05_421AtAnyMoment(t *testing.T) {
 		s := append(prelude[:len(prelude):len(prelude)], "421 closing\r\n", eof{})
 		for _, split := range []splitting{whole, bytewise} {
 			c, events := run(t, s, len(prelude), split)
-			assert.Equal(t, 421, events[0].(ReplyReceived).Reply.Code)
-			assert.Equal(t, "reply 421", events[0].(ReplyReceived).On)
+			assert.Equal(t, 421, events[0].(*ReplyReceived).Reply.Code)
+			assert.Equal(t, "reply 421", events[0].(*ReplyReceived).On)
 			assert.True(t, events[len(events)-1].(Closed).Expected)
 			assert.Equal(t, StateClosed, c.State())
 			assert.Empty(t, c.Legal())
@@ -253,7 +253,7 @@ func TestCase06_Keywords(t *testing.T) {
 		{"SIZE", []string{"10"}},
 		{"8BITMIME", []string{}},
 	}, c.Server().Extensions)
-	assert.Empty(t, events[2].(ReplyReceived).Reply.Oddities)
+	assert.Empty(t, events[2].(*ReplyReceived).Reply.Oddities)
 	_, ok := c.Server().Ext("8BitMime")
 	assert.True(t, ok)
 	_, ok = c.Server().Ext("PIPELINING")
@@ -455,8 +455,8 @@ func TestCase09_AuthOnce(t *testing.T) {
 func TestCase09_LongExchangeLines(t *testing.T) {
 	line := strings.Repeat("QUJD", (MaxAuthLine-2)/4)
 	c, events := run(t, append(inAuth[:len(inAuth):len(inAuth)], must(Response(line)), "334 "+line+"\r\n"), len(inAuth), bytewise)
-	assert.Equal(t, line+"\r\n", string(events[1].(Output).Bytes))
-	assert.Equal(t, line, events[2].(ReplyReceived).Reply.Lines[0])
+	assert.Equal(t, line+"\r\n", string(events[1].(*Output).Bytes))
+	assert.Equal(t, line, events[2].(*ReplyReceived).Reply.Lines[0])
 	assert.Equal(t, StateAuth, c.State())
 	_, err := Response(line + "QUJD")
 	assert.EqualError(t, err, "response: the line has 12290 octets, the limit is 12288 (RFC 4954, 4)")
@@ -474,7 +474,7 @@ func TestCase11_RecipientsDoNotStopEachOther(t *testing.T) {
 		rcpt, "252 will try\r\n", Data(), "354 go on\r\n"), len(inMail), whole)
 	var on []string
 	for _, e := range events {
-		if r, ok := e.(ReplyReceived); ok {
+		if r, ok := e.(*ReplyReceived); ok {
 			on = append(on, r.On+" "+string(r.State))
 		}
 	}
@@ -524,7 +524,7 @@ func TestCase13_Dots(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, events := run(t, append(inData[:len(inData):len(inData)], Message([]byte(test.text))), len(inData), whole)
-			assert.Equal(t, test.wire, string(events[1].(Output).Bytes))
+			assert.Equal(t, test.wire, string(events[1].(*Output).Bytes))
 		})
 	}
 }
@@ -547,7 +547,7 @@ func TestCase14_Smuggling(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, events := run(t, append(inData[:len(inData):len(inData)], Message([]byte("hi"+test.end+next))), len(inData), whole)
-			wire := string(events[1].(Output).Bytes)
+			wire := string(events[1].(*Output).Bytes)
 			assert.Equal(t, "hi"+test.wire+next+"\r\n.\r\n", wire)
 			assert.Equal(t, len(wire)-3, strings.Index(wire, "\n.\r\n")+1, "the only line of one dot is the last")
 		})
@@ -605,16 +605,16 @@ func TestCase18_EnhancedCodes(t *testing.T) {
 	} {
 		t.Run(strings.TrimSpace(test.reply), func(t *testing.T) {
 			_, events := run(t, append(ready[:len(ready):len(ready)], Noop(), test.reply), len(ready), whole)
-			r := events[2].(ReplyReceived).Reply
+			r := events[2].(*ReplyReceived).Reply
 			assert.Equal(t, test.want, r.Enhanced.String())
 			assert.Equal(t, test.odd, r.Oddities)
 		})
 	}
 	_, events := run(t, append(inRcpt[:len(inRcpt):len(inRcpt)], Data(), "354 2.0.0 go on\r\n"), len(inRcpt), whole)
-	assert.Equal(t, []Oddity{OddityEnhanced}, events[2].(ReplyReceived).Reply.Oddities, "3yz has none")
+	assert.Equal(t, []Oddity{OddityEnhanced}, events[2].(*ReplyReceived).Reply.Oddities, "3yz has none")
 	_, events = run(t, script{"220 2.0.0 mx\r\n", must(Ehlo("")), "250 2.0.0 mx\r\n"}, 0, whole)
-	assert.Zero(t, events[1].(ReplyReceived).Reply.Enhanced, "the greeting has none")
-	assert.Zero(t, events[6].(ReplyReceived).Reply.Enhanced, "EHLO has none")
+	assert.Zero(t, events[1].(*ReplyReceived).Reply.Enhanced, "the greeting has none")
+	assert.Zero(t, events[6].(*ReplyReceived).Reply.Enhanced, "EHLO has none")
 }
 
 func TestCase19_Injection(t *testing.T) {

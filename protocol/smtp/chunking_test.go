@@ -144,13 +144,13 @@ func TestCase16_RepliesBetweenOctets(t *testing.T) {
 	var replies int
 	for _, e := range events {
 		switch e := e.(type) {
-		case Output:
+		case *Output:
 			if e.Verb == VerbMessage {
 				assert.Equal(t, len(octets) == 0, e.First)
 				octets = append(octets, e.Bytes...)
 				assert.Equal(t, len(octets) == len(big), e.Last)
 			}
-		case ReplyReceived:
+		case *ReplyReceived:
 			replies++
 			assert.Equal(t, replies == 3, len(octets) == len(big), "the first two came after the first octets")
 		}
@@ -160,7 +160,7 @@ func TestCase16_RepliesBetweenOctets(t *testing.T) {
 	_, events = run(t, append(append(ready[:len(ready):len(ready)], sent...), "250 a\r\n250 b\r\n552 c\r\n"), len(ready), whole)
 	assert.Equal(t, CauseEarly, events[len(events)-1].(Desync).Cause)
 	for _, e := range events {
-		if out, ok := e.(Output); ok {
+		if out, ok := e.(*Output); ok {
 			assert.False(t, out.Verb == VerbMessage && out.Last, "the rest of the octets is not sent")
 		}
 	}

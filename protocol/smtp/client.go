@@ -1,7 +1,8 @@
 // Package smtp is the client side of SMTP (RFC 5321) as a state machine without
 // input and output: bytes of the server in, events out. It speaks the commands of
-// RFC 5321, STARTTLS (RFC 3207), AUTH (RFC 4954) and BDAT (RFC 3030), and sends
-// commands in groups when it is given several at once (RFC 2920).
+// RFC 5321, STARTTLS (RFC 3207), AUTH (RFC 4954), BDAT (RFC 3030), ETRN (RFC 1985)
+// and Postfix's XCLIENT and XFORWARD, and sends commands in groups when it is given
+// several at once (RFC 2920). LMTP (RFC 2033) is the same client with an option.
 //
 // It refuses to know sockets, clocks, TLS and SASL mechanisms: a driver sends what
 // Output events carry, feeds what it reads, keeps time by Deadline events, does
@@ -21,11 +22,15 @@ import (
 type Options struct {
 	// Name is the domain or address literal of EHLO and HELO when the command names none.
 	Name string
+	// LMTP says that the server speaks LMTP (RFC 2033): LHLO is sent in place of EHLO,
+	// and each recipient that was accepted has a reply of its own to the message.
+	LMTP bool
 }
 
 // Client is one SMTP session. Its methods must not be called concurrently.
 type Client struct {
 	name   string
+	lmtp   bool
 	state  State
 	server *Server
 
@@ -37,6 +42,8 @@ type Client struct {
 	// What the MAIL of the transaction declared.
 	charset charset // of its addresses
 	binary  bool    // BODY=BINARYMIME
+
+	accepted int // recipients of the transaction
 
 	in, out int64 // bytes received and bytes output
 	parser  replyParser
@@ -55,7 +62,19 @@ type Client struct {
 	goodbye bool          // the server announced that it will close
 	eof     bool
 
-	events []Event
+	events []queued
+	taken  int    // how many of events were handed out
+	output Output // the one that was handed out last
+	line   []byte // of the commands in events
+	chunk  []byte // of the message that was handed out last
+
+	legal map[State][]Verb // found so far; nothing that a guard asks for has changed since
+}
+
+// queued is an event for Next; no Event stands for the Output.
+type queued struct {
+	Event
+	output Output
 }
 
 type pending struct {
@@ -63,8 +82,10 @@ type pending struct {
 	verb   Verb
 	raw    bool
 	behind bool // sent while others were pending
-	last   bool // the last chunk
+	last   bool // the message ends with it
 	octets int  // of its line
+	heard  int  // replies to it, in LMTP
+	more   bool // of them follow the one at hand
 }
 
 // claim is what a reply answers. It is settled by its first byte: a server that
@@ -79,7 +100,7 @@ const (
 
 // NewClient returns a client that awaits the greeting.
 func NewClient(o Options) *Client {
-	c := &Client{name: o.Name, state: StateConnect, server: new(Server)}
+	c := &Client{name: o.Name, lmtp: o.LMTP, state: StateConnect, server: new(Server)}
 	c.pending = []pending{{verb: VerbGreeting}}
 	c.deadline(VerbGreeting, WaitGreeting)
 	return c
@@ -125,25 +146,40 @@ func (c *Client) ahead() (s State, open bool) {
 
 // Legal lists what may be submitted now. While replies are awaited that is what
 // may join the commands that are on their way, where the server offers PIPELINING
-// (RFC 2920), and nothing elsewhere.
+// (RFC 2920), and nothing elsewhere. The list must not be changed.
 func (c *Client) Legal() []Verb {
 	state, open := c.ahead()
 	if !open {
 		return nil
 	}
-	var legal []Verb
+	legal, found := c.legal[state]
+	if found {
+		return legal
+	}
+	legal = make([]Verb, 0, 16)
 	for _, r := range rules[state] {
-		if r.verb != "" && c.holds(r.Guard) && !slices.Contains(legal, r.verb) {
+		if r.verb != "" && c.holds(r) && !slices.Contains(legal, r.verb) {
 			legal = append(legal, r.verb)
 		}
 	}
+	if c.legal == nil {
+		c.legal = make(map[State][]Verb)
+	}
+	c.legal[state] = legal
 	return legal
 }
 
-func (c *Client) holds(guard string) bool {
-	switch guard {
+func (c *Client) holds(r rule) bool {
+	switch r.Guard {
+	case guardEhlo:
+		return !c.lmtp
+	case guardLhlo:
+		return c.lmtp
 	case guardHelo:
-		return !c.tls && !c.ehloPutOff
+		return !c.lmtp && !c.tls && !c.ehloPutOff
+	case guardOffered:
+		_, offered := c.server.Ext(string(r.verb))
+		return offered
 	case guardStartTLS:
 		_, offered := c.server.Ext("STARTTLS")
 		return offered && !c.tls
@@ -156,14 +192,14 @@ func (c *Client) holds(guard string) bool {
 		_, offered := c.server.Ext("AUTH")
 		return offered && !c.authenticated
 	}
-	return guard == ""
+	return r.Guard == ""
 }
 
 // Submit sends a command: its Output comes out of Next. The error is a
-// *SyntaxError or a *NotLegalError, and then nothing has changed. EHLO and HELO
-// without a name get that of the options.
+// *SyntaxError or a *NotLegalError, and then nothing has changed. EHLO, LHLO and
+// HELO without a name get that of the options.
 func (c *Client) Submit(cmd Command) (Handle, error) {
-	if (cmd.Verb == VerbEhlo || cmd.Verb == VerbHelo) && cmd.Arg == "" && !cmd.Raw {
+	if (cmd.Verb == VerbEhlo || cmd.Verb == VerbLhlo || cmd.Verb == VerbHelo) && cmd.Arg == "" && !cmd.Raw {
 		cmd.Arg = c.name
 	}
 	if err := cmd.check(); err != nil {
@@ -183,9 +219,15 @@ func (c *Client) Submit(cmd Command) (Handle, error) {
 		c.message = newTransparency(cmd.Message)
 		return c.last, nil
 	}
-	line := cmd.Line()
-	o := Output{Handle: c.last, Verb: verb, Off: c.out, Bytes: []byte(line + "\r\n"),
-		First: true, Last: true, Raw: cmd.Raw, Secret: secrets(verb, line)}
+	if len(c.events) == 0 {
+		c.line = c.line[:0]
+	}
+	at := len(c.line)
+	c.line = cmd.wire(c.line)
+	o := Output{Handle: c.last, Verb: verb, Off: c.out, Bytes: c.line[at:len(c.line):len(c.line)], First: true, Last: true, Raw: cmd.Raw}
+	if verb == VerbAuth || verb == VerbResponse {
+		o.Secret = secrets(verb, cmd.Line())
+	}
 	p.octets = len(o.Bytes)
 	c.pending = append(c.pending, p)
 	c.out += int64(len(o.Bytes))
@@ -195,7 +237,7 @@ func (c *Client) Submit(cmd Command) (Handle, error) {
 	if !p.behind {
 		c.deadline(verb, WaitFor(verb))
 	}
-	c.push(o)
+	c.events = append(c.events, queued{output: o})
 	return c.last, nil
 }
 
@@ -204,8 +246,12 @@ func (c *Client) suits(cmd Command) error {
 	switch {
 	case cmd.Verb == VerbMail:
 		params := cmd.mailParams()
-		c.charset = charsetOf(params)
-		c.binary = slices.ContainsFunc(params, func(p string) bool { return strings.EqualFold(p, "BODY=BINARYMIME") })
+		c.charset = charset(declares(params, "SMTPUTF8"))
+		binary := declares(params, "BODY=BINARYMIME")
+		if binary != c.binary {
+			c.binary = binary
+			clear(c.legal)
+		}
 	case cmd.Verb == VerbRcpt && !cmd.Raw && c.charset == ascii:
 		if i := strings.IndexFunc(cmd.Arg, func(r rune) bool { return r >= utf8.RuneSelf }); i >= 0 {
 			return &SyntaxError{"forward-path", cmd.Arg, i, "a character beyond ASCII needs the parameter SMTPUTF8 of MAIL, " +
@@ -239,14 +285,15 @@ func (c *Client) permit(cmd Command) (Verb, error) {
 
 // Next returns the next event, nil when there is none for now.
 func (c *Client) Next() Event {
-	if len(c.events) > 0 {
-		e := c.events[0]
-		c.events[0] = nil
-		if c.events = c.events[1:]; len(c.events) == 0 {
-			c.events = nil
+	if c.taken < len(c.events) {
+		q := &c.events[c.taken]
+		e := q.Event
+		if e == nil {
+			e = c.hand(q.output)
 		}
-		if o, ok := e.(Output); ok {
-			c.sent = o.Handle
+		*q = queued{}
+		if c.taken++; c.taken == len(c.events) {
+			c.events, c.taken = c.events[:0], 0
 		}
 		return e
 	}
@@ -262,43 +309,50 @@ func (c *Client) Next() Event {
 		return c.text()
 	case len(c.octets) > 0:
 		c.timed = false
-		return c.chunk()
+		return c.piece()
 	}
 	return nil
 }
 
-// chunk makes the next Output of the octets of BDAT.
-func (c *Client) chunk() Event {
+// hand puts an Output where Next hands it out.
+func (c *Client) hand(o Output) *Output {
+	c.output, c.sent = o, o.Handle
+	return &c.output
+}
+
+// piece makes the next Output of the octets of BDAT.
+func (c *Client) piece() *Output {
 	p := c.pending[len(c.pending)-1]
 	end := min(c.octet+MaxChunk, len(c.octets))
-	e := Output{Handle: p.handle, Verb: VerbMessage, Off: c.out, Bytes: c.octets[c.octet:end], First: c.octet == 0, Last: end == len(c.octets)}
-	c.out += int64(len(e.Bytes))
+	o := Output{Handle: p.handle, Verb: VerbMessage, Off: c.out, Bytes: c.octets[c.octet:end], First: c.octet == 0, Last: end == len(c.octets)}
+	c.out += int64(len(o.Bytes))
 	c.octet = end
-	if e.Last {
-		e.Message = &MessageStats{Size: int64(len(c.octets))}
+	if o.Last {
+		o.Message = &MessageStats{Size: int64(len(c.octets))}
 		c.octets = nil
 		c.deadline(c.pending[0].verb, WaitFor(c.pending[0].verb))
 	}
-	return e
+	return c.hand(o)
 }
 
 // text makes the next Output of the message. Only now: a message of any size
 // costs the memory of one chunk.
-func (c *Client) text() Event {
+func (c *Client) text() *Output {
 	// At most every octet becomes two: a dot, or a line end that lacks one of its two.
-	size := min(MaxChunk, 2*(len(c.message.text)-c.message.pos)+16)
-	first := c.message.pos == 0
-	b, last := c.message.fill(make([]byte, 0, size))
-	e := Output{Handle: c.pending[0].handle, Verb: VerbMessage, Off: c.out, Bytes: b, First: first, Last: last}
-	c.out += int64(len(b))
-	if last {
-		stats := c.message.stats
-		e.Message = &stats
-		c.message, c.sent = nil, e.Handle
+	if size := min(MaxChunk, 2*(len(c.message.text)-c.message.pos)+16); cap(c.chunk) < size {
+		c.chunk = make([]byte, 0, size)
+	}
+	o := Output{Handle: c.pending[0].handle, Verb: VerbMessage, Off: c.out, First: c.message.pos == 0}
+	o.Bytes, o.Last = c.message.fill(c.chunk[:0])
+	c.out += int64(len(o.Bytes))
+	c.hand(o)
+	if o.Last {
+		c.output.Message = &c.message.stats
+		c.message = nil
 		c.move(on(c.state, onSent))
 		c.deadline(VerbMessage, WaitFinalDot)
 	}
-	return e
+	return &c.output
 }
 
 // Receive takes bytes of the server, split in any way. After TLSDone they are
@@ -322,7 +376,14 @@ func (c *Client) Receive(p []byte) {
 		case bad != nil:
 			c.desync(bad.cause, c.replyAt+int64(bad.at), bad.reason)
 		case done:
-			c.reply(c.parser.take())
+			e := &struct { // all of it in one piece
+				ReplyReceived
+				reply Reply
+				line  [1]string
+			}{}
+			e.Reply = &e.reply
+			c.parser.take(e.Reply, e.line[:])
+			c.reply(&e.ReplyReceived)
 		}
 	}
 	c.in += int64(len(p))
@@ -342,31 +403,36 @@ func (c *Client) claims() claim {
 }
 
 // reply takes a complete reply.
-func (c *Client) reply(r *Reply) {
-	switch {
+func (c *Client) reply(e *ReplyReceived) {
+	switch r := e.Reply; {
 	case c.claim == answer:
-		c.answered(r)
+		c.answered(e)
 	case c.claim == early && (r.Temporary() || r.Permanent()):
 		// The server has refused the message before its end. Nothing more of it
 		// is sent; but there is no way to break off and go on with a command,
 		// as only the final dot would end the message.
 		c.abort()
-		c.answered(r)
+		c.answered(e)
 	default:
-		c.unasked(r)
+		c.unasked(e)
 	}
 }
 
-// answered takes the reply to the oldest pending command.
-func (c *Client) answered(r *Reply) {
-	p := c.pending[0]
-	c.pending = c.pending[1:]
+// answered takes a reply to the oldest pending command.
+func (c *Client) answered(e *ReplyReceived) {
+	p, r := c.pending[0], e.Reply
+	p.heard++
+	// A server that took DATA without a recipient, against RFC 2033, 4.2, answers once.
+	p.more = c.lmtp && p.last && p.heard < c.accepted && c.claim != early
+	if c.pending[0] = p; !p.more {
+		c.pending = append(c.pending[:0], c.pending[1:]...)
+	}
 	c.learn(p.verb, r)
 	row, ok := onReply(c.state, p, r.Code)
 	if c.claim == early && row.On != on421 {
 		row, ok = Transition{}, false
 	}
-	c.report(p, r, row, ok)
+	c.report(p, e, row, ok)
 	switch {
 	case ok:
 		c.upgrade = c.state == StateTLS
@@ -381,14 +447,15 @@ func (c *Client) answered(r *Reply) {
 
 // unasked takes a reply that answers nothing. A 421 may come at any time, and
 // the client often sees it with its next command (RFC 5321, 3.8).
-func (c *Client) unasked(r *Reply) {
+func (c *Client) unasked(e *ReplyReceived) {
+	r := e.Reply
 	r.readEnhanced()
 	if r.Code == 421 {
 		c.abort()
-		c.report(pending{}, r, on(c.state, on421), true)
+		c.report(pending{}, e, on(c.state, on421), true)
 		return
 	}
-	c.report(pending{}, r, Transition{}, false)
+	c.report(pending{}, e, Transition{}, false)
 	if c.claim == early {
 		c.desync(CauseEarly, c.replyAt, fmt.Sprintf("the server answered %d before the end of the message was sent; "+
 			"that cannot mean that it has the message", r.Code))
@@ -399,7 +466,7 @@ func (c *Client) unasked(r *Reply) {
 }
 
 // report tells of a reply and takes the row of the table for it, if there is one.
-func (c *Client) report(p pending, r *Reply, row Transition, ok bool) {
+func (c *Client) report(p pending, e *ReplyReceived, row Transition, ok bool) {
 	from := c.state
 	if ok {
 		c.state = row.Next
@@ -407,9 +474,10 @@ func (c *Client) report(p pending, r *Reply, row Transition, ok bool) {
 	if c.state == StateClosed { // a 421 to what stood before a chunk in its group
 		c.abort()
 	}
-	c.goodbye = c.goodbye || r.Code == 421 || c.state == StateQuit
-	c.push(ReplyReceived{Handle: p.handle, Verb: p.verb, Reply: r, Off: c.replyAt, Len: c.in - c.replyAt,
-		On: row.On, State: c.state, Legal: c.Legal()})
+	c.goodbye = c.goodbye || e.Reply.Code == 421 || c.state == StateQuit
+	e.Handle, e.Verb, e.Off, e.Len = p.handle, p.verb, c.replyAt, c.in-c.replyAt
+	e.On, e.State, e.Legal = row.On, c.state, c.Legal()
+	c.push(e)
 	if ok && len(c.pending) > 0 && c.state != StateClosed {
 		next := c.pending[0].verb
 		c.deadline(next, WaitFor(next))
@@ -421,13 +489,15 @@ func (c *Client) report(p pending, r *Reply, row Transition, ok bool) {
 
 // learn keeps what a reply says about the server and the session.
 func (c *Client) learn(v Verb, r *Reply) {
-	if v != VerbGreeting && v != VerbEhlo && v != VerbHelo {
+	if v != VerbGreeting && v != VerbEhlo && v != VerbLhlo && v != VerbHelo {
 		r.readEnhanced() // the greeting and EHLO have no enhanced codes (RFC 2034, 4)
 	}
 	switch v {
+	default:
+		return
 	case VerbGreeting:
 		c.server = &Server{Greeting: r}
-	case VerbEhlo:
+	case VerbEhlo, VerbLhlo:
 		c.ehloPutOff = r.Temporary()
 		if r.Positive() {
 			s := &Server{Greeting: c.server.Greeting}
@@ -444,7 +514,20 @@ func (c *Client) learn(v Verb, r *Reply) {
 		}
 	case VerbAuth, VerbResponse:
 		c.authenticated = c.authenticated || r.Positive()
+	case VerbXclient:
+		if r.Code == 220 {
+			c.server, c.authenticated = &Server{Greeting: r}, false
+		}
+	case VerbMail:
+		c.accepted = 0
+		return
+	case VerbRcpt:
+		if r.Positive() {
+			c.accepted++
+		}
+		return
 	}
+	clear(c.legal)
 }
 
 // ReceiveEOF says that the server closed its side, or that the connection broke.
@@ -474,6 +557,7 @@ func (c *Client) TLSDone() {
 	}
 	c.tls, c.authenticated, c.ehloPutOff = true, false, false
 	c.server = new(Server)
+	clear(c.legal)
 	c.move(on(c.state, onTLSDone))
 }
 
@@ -503,10 +587,26 @@ func (c *Client) move(t Transition) {
 }
 
 func (c *Client) changed(from State, on string) {
-	if from != c.state {
-		c.push(StateChange{from, c.state, on})
+	if from == c.state {
+		return
 	}
+	change := StateChange{from, c.state, on}
+	e, known := changes[change]
+	if !known {
+		e = change
+	}
+	c.push(e)
 }
+
+// changes has those of the table ready.
+var changes = func() map[StateChange]Event {
+	m := make(map[StateChange]Event)
+	for _, t := range Transitions {
+		change := StateChange{t.From, t.Next, t.On}
+		m[change] = change
+	}
+	return m
+}()
 
 // deadline starts the timer of the driver anew, or stops it.
 func (c *Client) deadline(v Verb, wait time.Duration) {
@@ -514,7 +614,23 @@ func (c *Client) deadline(v Verb, wait time.Duration) {
 		return
 	}
 	c.timing = wait != 0
-	c.push(Deadline{v, wait})
+	d := Deadline{v, wait}
+	e, known := deadlines[d]
+	if !known {
+		e = d
+	}
+	c.push(e)
 }
 
-func (c *Client) push(e Event) { c.events = append(c.events, e) }
+// deadlines has the usual ones ready, as there are two for each command.
+var deadlines = func() map[Deadline]Event {
+	m := map[Deadline]Event{{}: Deadline{}}
+	for _, t := range Transitions {
+		verb, _, _ := strings.Cut(t.On, " ")
+		d := Deadline{Verb(verb), WaitFor(Verb(verb))}
+		m[d] = d
+	}
+	return m
+}()
+
+func (c *Client) push(e Event) { c.events = append(c.events, queued{Event: e}) }

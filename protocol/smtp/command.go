@@ -28,6 +28,10 @@ const (
 	VerbStartTLS Verb = "STARTTLS"
 	VerbAuth     Verb = "AUTH"
 	VerbBdat     Verb = "BDAT"
+	VerbLhlo     Verb = "LHLO"     // EHLO of LMTP
+	VerbEtrn     Verb = "ETRN"     // RFC 1985
+	VerbXclient  Verb = "XCLIENT"  // Postfix
+	VerbXforward Verb = "XFORWARD" // Postfix
 
 	VerbGreeting Verb = "greeting" // awaited only
 	VerbResponse Verb = "response" // a line of the client in an AUTH exchange
@@ -63,16 +67,44 @@ func (c Command) Line() string {
 	return string(c.Verb) + " " + c.Arg
 }
 
+// wire appends Line and CRLF.
+func (c Command) wire(b []byte) []byte {
+	if !c.Raw && c.Verb != VerbResponse {
+		b = append(b, c.Verb...)
+		if c.Arg != "" {
+			b = append(b, ' ')
+		}
+	}
+	return append(append(b, c.Arg...), "\r\n"...)
+}
+
 // ParseCommand reads a line that a person typed. It returns a *SyntaxError when
 // the verb is unknown or the arguments do not fit; Raw sends such a line anyway.
 func ParseCommand(line string) (Command, error) {
 	line = strings.Trim(line, " ")
 	verb, arg, _ := strings.Cut(line, " ")
 	c := Command{Verb: Verb(strings.ToUpper(verb)), Arg: arg}
+	if why, where := neverSent(c.Verb); why != "" {
+		return Command{}, &SyntaxError{"command", line, -1, "this client never sends it: " + why + "; it can be sent as a raw line", where}
+	}
 	if !isCommand(c.Verb) {
 		return Command{}, &SyntaxError{"command", line, -1, "this client does not know the verb; it can be sent as a raw line", "RFC 5321, 4.1.1"}
 	}
 	return c.checked()
+}
+
+// neverSent says of a verb that is known why this client does not send it, and where
+// that is written; "" for any other.
+func neverSent(v Verb) (why, where string) {
+	switch v {
+	case "SEND", "SOML", "SAML":
+		return "it puts a message on the recipient's terminal, and servers no longer have it", "RFC 5321, F.6"
+	case "TURN", "ATRN":
+		return "the server would become the client, and this one takes no mail", "RFC 5321, F.1; RFC 2645, 5.2"
+	case "VERB", "ONEX":
+		return "it is Sendmail's own, and no other server knows it", "RFC 5321, 4.1.5"
+	}
+	return "", ""
 }
 
 // Raw is a line to be sent as it is.
@@ -88,6 +120,9 @@ func Raw(line string) Command {
 // Ehlo introduces the client by a domain or an address literal (RFC 5321, 4.1.1.1).
 // Submit fills in an empty name from the options.
 func Ehlo(name string) (Command, error) { return introduction(VerbEhlo, name) }
+
+// Lhlo is EHLO in LMTP (RFC 2033, 4.1).
+func Lhlo(name string) (Command, error) { return introduction(VerbLhlo, name) }
 
 // Helo is the older form of EHLO, without extensions. Its grammar has no address
 // literal, but a client without a domain has nothing else to say, and it is taken.
@@ -206,6 +241,22 @@ func Expn(list string) (Command, error) { return Command{Verb: VerbExpn, Arg: li
 // Help asks for help, on a topic if there is one (RFC 5321, 4.1.1.8).
 func Help(topic string) (Command, error) { return Command{Verb: VerbHelp, Arg: topic}.checked() }
 
+// Etrn asks the server to send the mail that it has for a domain: a name, "@" and
+// a domain for those below it too, or "#" and a queue (RFC 1985, 5).
+func Etrn(node string) (Command, error) { return Command{Verb: VerbEtrn, Arg: node}.checked() }
+
+// Xclient makes the server take its client for another one: attributes of the form
+// NAME=value, the value as Xtext (Postfix, XCLIENT).
+func Xclient(attributes ...string) (Command, error) {
+	return Command{Verb: VerbXclient, Arg: strings.Join(attributes, " ")}.checked()
+}
+
+// Xforward tells the server who the client of a relay is, for its log. Its
+// attributes have the form of those of Xclient (Postfix, XFORWARD).
+func Xforward(attributes ...string) (Command, error) {
+	return Command{Verb: VerbXforward, Arg: strings.Join(attributes, " ")}.checked()
+}
+
 func (c Command) checked() (Command, error) {
 	if err := c.check(); err != nil {
 		return Command{}, err
@@ -217,7 +268,7 @@ func (c Command) checked() (Command, error) {
 func isCommand(v Verb) bool {
 	switch v {
 	case VerbEhlo, VerbHelo, VerbMail, VerbRcpt, VerbData, VerbRset, VerbVrfy, VerbExpn, VerbHelp, VerbNoop, VerbQuit,
-		VerbStartTLS, VerbAuth, VerbBdat:
+		VerbStartTLS, VerbAuth, VerbBdat, VerbLhlo, VerbEtrn, VerbXclient, VerbXforward:
 		return true
 	}
 	return false
@@ -245,7 +296,7 @@ func (c Command) check() error {
 		return checkEnvelope("reverse-path", "FROM:", c.Arg)
 	case VerbRcpt:
 		return checkEnvelope("forward-path", "TO:", c.Arg)
-	case VerbEhlo, VerbHelo:
+	case VerbEhlo, VerbLhlo, VerbHelo:
 		return checkHost("domain", c.Arg, 0, ascii) // an A-label where the name has one (RFC 6531, 3.7.1)
 	case VerbData, VerbRset, VerbQuit, VerbStartTLS:
 		if c.Arg != "" {
@@ -256,11 +307,16 @@ func (c Command) check() error {
 		return c.checkChunk()
 	case VerbNoop, VerbHelp:
 		return c.checkText()
-	case VerbVrfy, VerbExpn:
+	case VerbVrfy, VerbExpn, VerbEtrn:
 		if c.Arg == "" {
 			return &SyntaxError{string(c.Verb), "", -1, "a name is missing", "RFC 5321, 4.1.1"}
 		}
 		return c.checkText()
+	case VerbXclient, VerbXforward: // their attributes have the form of parameters
+		if err := checkParams(c.Arg); err != nil {
+			return err
+		}
+		return checkLine(string(c.Verb), c.Line(), MaxCommandLine, "RFC 5321, 4.5.3.1.4")
 	}
 	return &SyntaxError{"command", string(c.Verb), -1, "this client does not know the verb; it can be sent as a raw line", "RFC 5321, 4.1.1"}
 }
@@ -328,7 +384,7 @@ func checkEnvelope(what, keyword, arg string) error {
 	case what == "forward-path":
 		err = checkForwardPath(path, international) // what MAIL declared is for Submit to judge
 	case path != "":
-		err = checkMailbox(what, path, charsetOf(strings.Split(params, " ")))
+		err = checkMailbox(what, path, charset(declares(params, "SMTPUTF8")))
 	}
 	if err != nil || params == "" {
 		return err
@@ -337,6 +393,10 @@ func checkEnvelope(what, keyword, arg string) error {
 		return &SyntaxError{what, arg, -1, fmt.Sprintf("the parameters have %d octets, the most that this client sends is %d",
 			len(params), MaxParameters), "RFC 5321, 4.5.3.1.4"}
 	}
+	return checkParams(params)
+}
+
+func checkParams(params string) error {
 	for p := range strings.SplitSeq(params, " ") {
 		if err := checkParam(p); err != nil {
 			return err
@@ -358,11 +418,21 @@ func charsetOf(params []string) charset {
 	return charset(slices.ContainsFunc(params, func(p string) bool { return strings.EqualFold(p, "SMTPUTF8") }))
 }
 
-// mailParams are the parameters of a MAIL.
-func (c Command) mailParams() []string {
+// mailParams are the parameters of a MAIL, as they stand in the line.
+func (c Command) mailParams() string {
 	_, rest, _ := strings.Cut(c.Arg, ":")
 	_, params, _ := cutPath(rest)
-	return strings.Split(params, " ")
+	return params
+}
+
+// declares tells whether a parameter is among those of a line.
+func declares(params, wanted string) bool {
+	for p := ""; params != ""; {
+		if p, params, _ = strings.Cut(params, " "); strings.EqualFold(p, wanted) {
+			return true
+		}
+	}
+	return false
 }
 
 // cutPath splits "<path> parameters". A closing bracket inside a quoted string is

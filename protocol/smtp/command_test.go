@@ -32,7 +32,11 @@ func TestConstructors(t *testing.T) {
 		"EXPN list@example.org": must(Expn("list@example.org")),
 		"HELP":                  must(Help("")),
 		"HELP MAIL":             must(Help("MAIL")),
-		"any  Thing ":           Raw("any  Thing "),
+		"LHLO page.example":     must(Lhlo("page.example")),
+		"ETRN @example.org":     must(Etrn("@example.org")),
+		"XCLIENT NAME=spike.example ADDR=IPV6:2001:db8::1": must(Xclient("NAME=spike.example", "ADDR=IPV6:2001:db8::1")),
+		"XFORWARD IDENT=a+20b":                             must(Xforward("IDENT=" + Xtext("a b"))),
+		"any  Thing ":                                      Raw("any  Thing "),
 	} {
 		assert.Equal(t, want, c.Line())
 	}
@@ -54,6 +58,9 @@ func TestParseCommand(t *testing.T) {
 		"auth plain AGEAYg==":          "AUTH plain AGEAYg==",
 		"NOOP  two  spaces":            "NOOP  two  spaces",
 		"help":                         "HELP",
+		"lhlo page.example":            "LHLO page.example",
+		"etrn #queue":                  "ETRN #queue",
+		"xclient name=[UNAVAILABLE]":   "XCLIENT name=[UNAVAILABLE]",
 	} {
 		c, err := ParseCommand(in)
 		if assert.NoError(t, err, in) {
@@ -89,6 +96,10 @@ func TestParseCommand(t *testing.T) {
 		"STARTTLS x":                      "takes no argument",
 		"VRFY":                            "a name is missing",
 		"EXPN":                            "a name is missing",
+		"ETRN":                            "a name is missing",
+		"LHLO":                            "a domain or an address literal is missing",
+		"XCLIENT":                         "the keyword of a parameter",
+		"XCLIENT NAME=a=b":                "xtext",
 		"NOOP \x1b":                       "the control byte 0x1b is not allowed",
 		"AUTH":                            "a SASL mechanism has",
 		"AUTH PLÄIN":                      "a SASL mechanism has",
@@ -225,7 +236,7 @@ func TestDefaultName(t *testing.T) {
 	_, err := c.Submit(must(Ehlo("")))
 	require.NoError(t, err)
 	c.Next()
-	assert.Equal(t, "EHLO [192.0.2.1]\r\n", string(c.Next().(Output).Bytes))
+	assert.Equal(t, "EHLO [192.0.2.1]\r\n", string(c.Next().(*Output).Bytes))
 
 	c = NewClient(Options{})
 	c.Receive([]byte("220 mx\r\n"))

@@ -3,7 +3,7 @@ package smtp
 import "time"
 
 // Event is something that happened, taken from Client.Next. The types are
-// Output, ReplyReceived, StateChange, UpgradeTLS, Deadline, Desync and Closed.
+// *Output, *ReplyReceived, StateChange, UpgradeTLS, Deadline, Desync and Closed.
 type Event interface{ isEvent() }
 
 // Handle names a submitted command, so that its output and its reply can be
@@ -14,7 +14,8 @@ type Handle int
 type Span [2]int64
 
 // Output is bytes for the driver to send, in this order, before it takes the next
-// event that is no Output: the commands of a group go out in one write.
+// event that is no Output: the commands of a group go out in one write. It and its
+// bytes are good until the next call of Next or Submit.
 type Output struct {
 	Handle Handle
 	Verb   Verb
@@ -119,10 +120,10 @@ type Closed struct {
 	Partial string
 }
 
-func (Output) isEvent()        {}
-func (ReplyReceived) isEvent() {}
-func (StateChange) isEvent()   {}
-func (UpgradeTLS) isEvent()    {}
-func (Deadline) isEvent()      {}
-func (Desync) isEvent()        {}
-func (Closed) isEvent()        {}
+func (*Output) isEvent()        {}
+func (*ReplyReceived) isEvent() {}
+func (StateChange) isEvent()    {}
+func (UpgradeTLS) isEvent()     {}
+func (Deadline) isEvent()       {}
+func (Desync) isEvent()         {}
+func (Closed) isEvent()         {}

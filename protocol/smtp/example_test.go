@@ -45,9 +45,9 @@ func Example() {
 		}
 		for e := c.Next(); e != nil; e = c.Next() {
 			switch e := e.(type) {
-			case smtp.Output:
+			case *smtp.Output:
 				fmt.Printf("C: %q\n", e.Bytes)
-			case smtp.ReplyReceived:
+			case *smtp.ReplyReceived:
 				fmt.Println("S:", e.Reply.Code, e.Reply.EscapedLines())
 			case smtp.Desync:
 				log.Fatal(e.Reason)

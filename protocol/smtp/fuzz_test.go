@@ -44,11 +44,11 @@ func FuzzClient(f *testing.F) {
 				}
 				require.False(t, closed, "nothing follows Closed")
 				switch e := e.(type) {
-				case Output:
+				case *Output:
 					require.False(t, desynced, "nothing is sent after Desync")
 					require.EqualValues(t, out.Len(), e.Off)
 					out.Write(e.Bytes)
-				case ReplyReceived:
+				case *ReplyReceived:
 					require.False(t, desynced, "no reply after Desync")
 				case Desync:
 					desynced = true

@@ -54,7 +54,7 @@ const (
 	WaitOther = 5 * time.Minute
 )
 
-// WaitFor is how long the reply to a line may take.
+// WaitFor is how long the reply to a line, or to the final dot, may take.
 func WaitFor(v Verb) time.Duration {
 	switch v {
 	case VerbMail:
@@ -63,8 +63,8 @@ func WaitFor(v Verb) time.Duration {
 		return WaitRcpt
 	case VerbData:
 		return WaitData
-	case VerbBdat:
-		return WaitFinalDot // which it stands for when it is the last
+	case VerbMessage, VerbBdat:
+		return WaitFinalDot // which BDAT stands for when it is the last
 	}
 	return WaitOther
 }

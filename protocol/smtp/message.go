@@ -93,6 +93,10 @@ func (t *transparency) fill(buf []byte) (_ []byte, last bool) {
 			buf = append(buf, '.')
 			room--
 		}
+		if n := t.clean(room); n > 0 {
+			buf = append(buf, t.text[t.pos-n:t.pos]...)
+			continue
+		}
 		end := min(t.cr, t.lf)
 		n := min(end-t.pos, room)
 		buf = append(buf, t.text[t.pos:t.pos+n]...)
@@ -115,6 +119,24 @@ func (t *transparency) fill(buf []byte) (_ []byte, last bool) {
 			t.lf = find(t.text, t.pos, '\n')
 		}
 	}
+}
+
+// clean steps over whole lines that are sent as they are, up to room octets of
+// them, and says how many octets they have.
+func (t *transparency) clean(room int) int {
+	from := t.pos
+	if t.inLine > 0 {
+		return 0
+	}
+	for t.lf < len(t.text) && t.cr == t.lf-1 && t.lf < from+room && (t.text[t.pos] != '.' || t.plain) {
+		if t.lf+1-t.pos > MaxTextLine {
+			t.stats.Long++
+		}
+		t.pos = t.lf + 1
+		t.cr, t.lf = find(t.text, t.pos, '\r'), find(t.text, t.pos, '\n')
+	}
+	t.stats.Size += int64(t.pos - from)
+	return t.pos - from
 }
 
 func (t *transparency) endLine(buf []byte) []byte {

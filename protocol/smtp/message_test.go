@@ -88,7 +88,7 @@ func TestMessageIsMadeInChunks(t *testing.T) {
 	var chunks int
 	for e := c.Next(); e != nil; e = c.Next() {
 		switch e := e.(type) {
-		case Output:
+		case *Output:
 			require.LessOrEqual(t, len(e.Bytes), MaxChunk)
 			require.Equal(t, h, e.Handle)
 			require.Equal(t, chunks == 0, e.First)

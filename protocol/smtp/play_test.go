@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -17,12 +18,13 @@ type (
 	script  []any
 	eof     struct{}
 	tlsDone struct{}
-	pull    int // take this many events only
+	pull    int      // take this many events only
+	lmtp    struct{} // as the first step: the client speaks LMTP
 )
 
 var (
 	greeting  = script{"220 mx.example.net ESMTP\r\n"}
-	ready     = append(greeting, must(Ehlo("page.example")), "250-mx.example.net\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 SIZE 1000\r\n")
+	ready     = append(greeting, must(Ehlo("page.example")), "250-mx.example.net\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250-ETRN\r\n250-XCLIENT NAME ADDR\r\n250-XFORWARD NAME\r\n250 SIZE 1000\r\n")
 	inMail    = append(ready[:len(ready):len(ready)], must(Mail("ada@example.org")), "250 ok\r\n")
 	inRcpt    = append(inMail[:len(inMail):len(inMail)], must(Rcpt("bob@example.net")), "250 ok\r\n")
 	inData    = append(inRcpt[:len(inRcpt):len(inRcpt)], Data(), "354 go on\r\n")
@@ -35,6 +37,19 @@ var (
 	afterQuit = append(ready[:len(ready):len(ready)], Quit(), "221 bye\r\n")
 	refused   = script{"554 no mail here\r\n"}
 )
+
+// asLMTP is a script with LHLO in place of EHLO.
+func asLMTP(s script) script {
+	out := script{lmtp{}}
+	for _, step := range s {
+		if c, ok := step.(Command); ok && c.Verb == VerbEhlo {
+			c.Verb = VerbLhlo
+			step = c
+		}
+		out = append(out, step)
+	}
+	return out
+}
 
 func must(c Command, err error) Command {
 	if err != nil {
@@ -67,7 +82,8 @@ func randomly(seed uint64) splitting {
 // run plays a script on a new client and returns the events of the steps from the given one on.
 func run(t testing.TB, s script, from int, split splitting) (*Client, []Event) {
 	t.Helper()
-	c := NewClient(Options{Name: "page.example"})
+	_, isLMTP := append(s[:len(s):len(s)], nil)[0].(lmtp)
+	c := NewClient(Options{Name: "page.example", LMTP: isLMTP})
 	var events []Event
 	var in strings.Builder
 	var out sent
@@ -79,6 +95,11 @@ func run(t testing.TB, s script, from int, split splitting) (*Client, []Event) {
 			}
 			checkEvent(t, e, in.String(), &out)
 			if step >= from {
+				if o, ok := e.(*Output); ok { // which is good until the next call of Next
+					kept := *o
+					kept.Bytes = bytes.Clone(o.Bytes)
+					e = &kept
+				}
 				events = append(events, e)
 			}
 		}
@@ -98,6 +119,7 @@ func run(t testing.TB, s script, from int, split splitting) (*Client, []Event) {
 			c.ReceiveEOF()
 		case tlsDone:
 			c.TLSDone()
+		case lmtp:
 		case pull:
 			take(i, int(step))
 			continue
@@ -124,7 +146,7 @@ type sent struct {
 // checkEvent checks what holds for every event: the ranges are those of the bytes.
 func checkEvent(t testing.TB, e Event, in string, out *sent) {
 	switch e := e.(type) {
-	case Output:
+	case *Output:
 		require.Equal(t, out.octets, e.Off, "outputs follow each other")
 		require.LessOrEqual(t, len(e.Bytes), max(MaxChunk, MaxAuthLine))
 		out.octets += int64(len(e.Bytes))
@@ -143,7 +165,7 @@ func checkEvent(t testing.TB, e Event, in string, out *sent) {
 			rest := strings.ReplaceAll(out.lines.String(), "\r\n", "")
 			require.False(t, strings.ContainsAny(rest, "\r\n"), "neither CR nor LF alone is ever sent")
 		}
-	case ReplyReceived:
+	case *ReplyReceived:
 		text := in[e.Off : e.Off+e.Len]
 		require.True(t, strings.HasPrefix(text, fmt.Sprint(e.Reply.Code)))
 		require.Equal(t, len(e.Reply.Lines), strings.Count(text, "\n"))
@@ -182,7 +204,7 @@ func show(events []Event, before int) string {
 	var b strings.Builder
 	for _, e := range events {
 		switch e := e.(type) {
-		case Output:
+		case *Output:
 			fmt.Fprintf(&b, "output #%d %s %q", e.Handle, e.Verb, e.Bytes)
 			if e.Raw {
 				b.WriteString(" raw")
@@ -196,7 +218,7 @@ func show(events []Event, before int) string {
 			if e.Message != nil {
 				fmt.Fprintf(&b, " %+v", *e.Message)
 			}
-		case ReplyReceived:
+		case *ReplyReceived:
 			fmt.Fprintf(&b, "reply #%d %s %d %q", e.Handle, e.Verb, e.Reply.Code, e.Reply.Lines)
 			if e.Reply.Enhanced != (EnhancedCode{}) {
 				fmt.Fprintf(&b, " %s", e.Reply.Enhanced)

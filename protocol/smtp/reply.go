@@ -84,23 +84,27 @@ func (r *Reply) readEnhanced() {
 // parseEnhanced reads the status code at the start of a text: class "2", "4" or
 // "5", then two numbers of up to three digits (RFC 3463, 2).
 func parseEnhanced(text string) (e EnhancedCode, ok bool) {
-	word, _, _ := strings.Cut(text, " ")
-	parts := strings.Split(word, ".")
-	if len(parts) != 3 || len(parts[0]) != 1 || !strings.Contains("245", parts[0]) {
+	if len(text) < len("2.0.0") || text[1] != '.' || text[0] != '2' && text[0] != '4' && text[0] != '5' {
 		return e, false
 	}
-	var n [3]int
-	for i, p := range parts {
-		if len(p) > 3 {
-			return e, false
-		}
-		u, err := strconv.ParseUint(p, 10, 16)
-		if err != nil {
-			return e, false
-		}
-		n[i] = int(u)
+	word, _, _ := strings.Cut(text[2:], " ")
+	subject, detail, _ := strings.Cut(word, ".")
+	s, ok1 := parseNumber(subject)
+	d, ok2 := parseNumber(detail)
+	if !ok1 || !ok2 {
+		return e, false
 	}
-	return EnhancedCode{n[0], n[1], n[2]}, true
+	return EnhancedCode{int(text[0] - '0'), s, d}, true
+}
+
+func parseNumber(digits string) (n int, ok bool) {
+	for i := range len(digits) {
+		if !isDigit(digits[i]) {
+			return 0, false
+		}
+		n = n*10 + int(digits[i]-'0')
+	}
+	return n, 1 <= len(digits) && len(digits) <= 3
 }
 
 // Escape makes the text of a server safe for logs, terminals and web pages:
@@ -281,7 +285,7 @@ func parseCode(line []byte) (code int, ok bool) {
 // scan finds what is not in textstring = 1*(%d09 / %d32-126) (RFC 5321, 4.2).
 func scan(text []byte) (odd int) {
 	for _, b := range text {
-		if b >= ' ' && b < 0x7f || b == '\t' {
+		if b-' ' < 0x7f-' ' || b == '\t' {
 			continue
 		}
 		switch {
@@ -296,9 +300,13 @@ func scan(text []byte) (odd int) {
 	return odd
 }
 
-// take hands out the complete reply and starts over. All texts share one string.
-func (p *replyParser) take() *Reply {
-	r := &Reply{Code: p.code, Lines: make([]string, len(p.texts))}
+// take hands out the complete reply and starts over. All texts share one string;
+// they lie in room where there is enough of it.
+func (p *replyParser) take(r *Reply, room []string) {
+	r.Code = p.code
+	if r.Lines = room[:min(len(p.texts), len(room))]; len(p.texts) > len(room) {
+		r.Lines = make([]string, len(p.texts))
+	}
 	all := string(p.buf)
 	for i, t := range p.texts {
 		r.Lines[i] = all[t[0]:t[1]]
@@ -309,5 +317,4 @@ func (p *replyParser) take() *Reply {
 		}
 	}
 	p.buf, p.texts, p.line, p.odd = p.buf[:0], p.texts[:0], 0, 0
-	return r
 }

@@ -1,7 +1,9 @@
 package smtp
 
 import (
+	"bufio"
 	"bytes"
+	"net/textproto"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -54,7 +56,7 @@ func TestReplyAccepted(t *testing.T) {
 			require.True(t, done, "%q", test.in)
 			assert.Equal(t, len(test.in), n)
 			assert.False(t, p.idle())
-			assert.Equal(t, &Reply{Code: int(test.in[0]-'0')*100 + int(test.in[1]-'0')*10 + int(test.in[2]-'0'), Lines: test.lines, Oddities: test.odd}, p.take(), "%q", test.in)
+			assert.Equal(t, &Reply{Code: int(test.in[0]-'0')*100 + int(test.in[1]-'0')*10 + int(test.in[2]-'0'), Lines: test.lines, Oddities: test.odd}, taken(&p), "%q", test.in)
 			assert.True(t, p.idle())
 		}
 	}
@@ -110,7 +112,7 @@ func TestReplyStopsAtItsEnd(t *testing.T) {
 func TestTakenReplyKeepsItsText(t *testing.T) {
 	var p replyParser
 	parse(&p, []string{"250-first\r\n250 reply\r\n"})
-	r := p.take()
+	r := taken(&p)
 	parse(&p, []string{"550-other\r\n550 words\r\n"})
 	assert.Equal(t, []string{"first", "reply"}, r.Lines)
 }
@@ -145,6 +147,16 @@ func TestEscape(t *testing.T) {
 	}
 }
 
+// taken is the reply that is complete.
+func taken(p *replyParser) *Reply {
+	r := &struct {
+		Reply
+		line [1]string
+	}{}
+	p.take(&r.Reply, r.line[:])
+	return &r.Reply
+}
+
 func TestFeedingCostsNoAllocation(t *testing.T) {
 	reply := []byte("250-mx.example.net\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
 	var p replyParser
@@ -159,20 +171,22 @@ func TestFeedingCostsNoAllocation(t *testing.T) {
 	// Taking it costs the Reply, its lines and one string, however many lines it has.
 	allocs = testing.AllocsPerRun(100, func() {
 		p.feed(reply)
-		p.take()
+		taken(&p)
 	})
 	assert.LessOrEqual(t, allocs, 3.0)
 }
 
+// Side by side with net/textproto, by which net/smtp and go-smtp read replies.
 func BenchmarkReply(b *testing.B) {
 	for _, bench := range []struct {
 		name  string
 		reply string
 	}{
 		{"line", "250 2.1.5 Recipient ok, go on with the next one\r\n"},
+		{"EHLO", "250-mx.example.net\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 CHUNKING\r\n"},
 		{"100 lines", strings.Repeat("250-2.1.5 Recipient ok, go on with the next one\r\n", 99) + "250 2.1.5 done\r\n"},
 	} {
-		b.Run(bench.name, func(b *testing.B) {
+		b.Run(bench.name+"/smtpscope", func(b *testing.B) {
 			reply := []byte(bench.reply)
 			var p replyParser
 			b.SetBytes(int64(len(reply)))
@@ -181,10 +195,32 @@ func BenchmarkReply(b *testing.B) {
 				if _, done, _ := p.feed(reply); !done {
 					b.Fatal("not done")
 				}
-				p.take()
+				taken(&p).readEnhanced()
+			}
+		})
+		b.Run(bench.name+"/textproto", func(b *testing.B) {
+			r := textproto.NewReader(bufio.NewReader(&endless{text: bench.reply}))
+			b.SetBytes(int64(len(bench.reply)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := r.ReadResponse(250); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}
+}
+
+// endless is a text that is read over and over.
+type endless struct {
+	text string
+	at   int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	n := copy(p, e.text[e.at:])
+	e.at = (e.at + n) % len(e.text)
+	return n, nil
 }
 
 func FuzzReply(f *testing.F) {
@@ -212,8 +248,8 @@ func FuzzReply(f *testing.F) {
 			}
 			return
 		}
-		r := one.take()
-		require.Equal(t, r, two.take())
+		r := taken(&one)
+		require.Equal(t, r, taken(&two))
 		require.Equal(t, bytes.Count(in[:n1], []byte("\n")), len(r.Lines))
 		require.True(t, 200 <= r.Code && r.Code <= 599)
 		for _, l := range r.EscapedLines() {

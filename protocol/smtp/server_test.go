@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestMaxSize(t *testing.T) {
+func TestCase10_MaxSize(t *testing.T) {
 	for _, test := range []struct {
 		line string
 		max  int64
@@ -61,12 +61,12 @@ func TestServerIsASnapshot(t *testing.T) {
 	before := c.Server()
 	assert.Equal(t, "mx.example.net ESMTP", before.Greeting.Lines[0])
 	assert.Equal(t, "mx.example.net", before.Domain)
-	assert.Len(t, before.Extensions, 5)
+	assert.Len(t, before.Extensions, 8)
 	c, _ = run(t, append(ready[:len(ready):len(ready)], must(Ehlo("")), "250 other\r\n"), 0, whole)
 	assert.Equal(t, "other", c.Server().Domain)
 	assert.Empty(t, c.Server().Extensions)
 	assert.NotNil(t, c.Server().Greeting)
-	assert.Len(t, before.Extensions, 5)
+	assert.Len(t, before.Extensions, 8)
 	// A refused EHLO leaves things as they are (RFC 5321, 4.1.4).
 	c, _ = run(t, append(ready[:len(ready):len(ready)], must(Ehlo("")), "550 no\r\n"), 0, whole)
 	assert.Equal(t, "mx.example.net", c.Server().Domain)

@@ -11,7 +11,7 @@ type State string
 
 const (
 	StateConnect State = "connect" // awaiting the greeting
-	StateGreeted State = "greeted" // EHLO is due; also after STARTTLS
+	StateGreeted State = "greeted" // EHLO is due; also after STARTTLS and XCLIENT
 	StateRefused State = "refused" // the greeting was no 220
 	StateReady   State = "ready"   // no mail transaction in progress
 	StateTLS     State = "tls"     // the handshake is the driver's
@@ -19,7 +19,7 @@ const (
 	StateMail    State = "mail"    // a reverse-path, no recipient yet
 	StateRcpt    State = "rcpt"    // at least one recipient
 	StateData    State = "data"    // the message text is due, or being sent
-	StateMessage State = "message" // the final dot is out
+	StateMessage State = "message" // the final dot is out; in LMTP, not every recipient has its reply
 	StateChunks  State = "chunks"  // chunks of the message were taken, the last one is still to come
 	StateFailed  State = "failed"  // a chunk was refused, which only a new start clears
 	StateQuit    State = "quit"    // QUIT was answered
@@ -39,16 +39,20 @@ const (
 	onDesync  = "desync"
 )
 
-// Guards. A guard must hold when the command is sent; a row with guardGroup is
-// only for replies, as nobody may count on a refusal.
+// Guards. A guard must hold when the command is sent; the last three are about
+// replies, and nobody may count on a refusal.
 const (
-	guardHelo     = "no STARTTLS done, EHLO not answered 4yz"
+	guardEhlo     = "SMTP"
+	guardLhlo     = "LMTP"
+	guardHelo     = "SMTP, no STARTTLS done, EHLO not answered 4yz"
 	guardStartTLS = "offered, no STARTTLS done"
 	guardAuth     = "offered, not authenticated"
 	guardBdat     = "CHUNKING offered"
 	guardData     = "MAIL without BODY=BINARYMIME"
+	guardOffered  = "offered"
 	guardRaw      = "sent raw"
 	guardGroup    = "sent in a group, what came before it was refused"
+	guardMore     = "LMTP, another recipient's reply follows"
 )
 
 // Transition is a row of the table that drives the client.
@@ -64,7 +68,7 @@ type Transition struct {
 	// Guard is the condition under which the command is legal, "" for none.
 	Guard string `json:"guard,omitempty"`
 	Next  State  `json:"next"`
-	RFC   string `json:"rfc"`
+	RFC   string `json:"rfc"` // or "Postfix, XCLIENT" for its documentation
 }
 
 // Transitions drives the client: a command is legal in a state when one of that
@@ -79,8 +83,10 @@ var Transitions = []Transition{
 	{StateRefused, "QUIT 2yz", "", StateQuit, "RFC 5321, 3.1"},
 	{StateRefused, "QUIT any", "", StateRefused, "RFC 5321, 3.1"},
 
-	{StateGreeted, "EHLO 2yz", "", StateReady, "RFC 5321, 3.2"},
-	{StateGreeted, "EHLO any", "", StateGreeted, "RFC 5321, 4.1.4"},
+	{StateGreeted, "EHLO 2yz", guardEhlo, StateReady, "RFC 5321, 3.2"},
+	{StateGreeted, "LHLO 2yz", guardLhlo, StateReady, "RFC 2033, 4.1"},
+	{StateGreeted, "EHLO any", guardEhlo, StateGreeted, "RFC 5321, 4.1.4"},
+	{StateGreeted, "LHLO any", guardLhlo, StateGreeted, "RFC 2033, 4.1"},
 	{StateGreeted, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 3.2"},
 	{StateGreeted, "HELO any", guardHelo, StateGreeted, "RFC 5321, 4.1.4"},
 	{StateGreeted, "RSET any", "", StateGreeted, "RFC 5321, 4.1.4"},
@@ -91,13 +97,20 @@ var Transitions = []Transition{
 	{StateGreeted, "QUIT 2yz", "", StateQuit, "RFC 5321, 4.1.1.10"},
 	{StateGreeted, "QUIT any", "", StateGreeted, "RFC 5321, 4.1.1.10"},
 
-	{StateReady, "EHLO any", "", StateReady, "RFC 5321, 4.1.4"},
+	{StateReady, "EHLO any", guardEhlo, StateReady, "RFC 5321, 4.1.4"},
+	{StateReady, "LHLO any", guardLhlo, StateReady, "RFC 2033, 4.1"},
 	{StateReady, "HELO any", guardHelo, StateReady, "RFC 5321, 4.1.4"},
 	{StateReady, "STARTTLS 220", guardStartTLS, StateTLS, "RFC 3207, 4"},
 	{StateReady, "STARTTLS 4yz", guardStartTLS, StateReady, "RFC 3207, 4"},
 	{StateReady, "STARTTLS 5yz", guardStartTLS, StateReady, "RFC 3207, 4"},
 	{StateReady, "AUTH 334", guardAuth, StateAuth, "RFC 4954, 4"},
 	{StateReady, "AUTH any", guardAuth, StateReady, "RFC 4954, 4"},
+	// The server takes the attributes for those of its client and begins anew.
+	{StateReady, "XCLIENT 220", guardOffered, StateGreeted, "Postfix, XCLIENT"},
+	{StateReady, "XCLIENT 4yz", guardOffered, StateReady, "Postfix, XCLIENT"},
+	{StateReady, "XCLIENT 5yz", guardOffered, StateReady, "Postfix, XCLIENT"},
+	{StateReady, "XFORWARD any", guardOffered, StateReady, "Postfix, XFORWARD"},
+	{StateReady, "ETRN any", guardOffered, StateReady, "RFC 1985, 5"},
 	{StateReady, "MAIL 2yz", "", StateMail, "RFC 5321, 3.3"},
 	{StateReady, "MAIL any", "", StateReady, "RFC 5321, 3.3"},
 	// MAIL was refused, and what was sent behind it without waiting is answered.
@@ -132,8 +145,10 @@ var Transitions = []Transition{
 	{StateMail, "BDAT 5yz", guardGroup, StateMail, "RFC 3030, 4.2"},
 	{StateMail, "RSET 2yz", "", StateReady, "RFC 5321, 4.1.1.5"},
 	{StateMail, "RSET any", "", StateMail, "RFC 5321, 4.1.1.5"},
-	{StateMail, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
-	{StateMail, "EHLO any", "", StateMail, "RFC 5321, 4.1.4"},
+	{StateMail, "EHLO 2yz", guardEhlo, StateReady, "RFC 5321, 4.1.4"},
+	{StateMail, "LHLO 2yz", guardLhlo, StateReady, "RFC 2033, 4.1"},
+	{StateMail, "EHLO any", guardEhlo, StateMail, "RFC 5321, 4.1.4"},
+	{StateMail, "LHLO any", guardLhlo, StateMail, "RFC 2033, 4.1"},
 	{StateMail, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 4.1.4"},
 	{StateMail, "HELO any", guardHelo, StateMail, "RFC 5321, 4.1.4"},
 	{StateMail, "NOOP any", "", StateMail, "RFC 5321, 4.1.1.9"},
@@ -155,8 +170,10 @@ var Transitions = []Transition{
 	{StateRcpt, "BDAT any", guardBdat, StateFailed, "RFC 3030, 2"},
 	{StateRcpt, "RSET 2yz", "", StateReady, "RFC 5321, 4.1.1.5"},
 	{StateRcpt, "RSET any", "", StateRcpt, "RFC 5321, 4.1.1.5"},
-	{StateRcpt, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
-	{StateRcpt, "EHLO any", "", StateRcpt, "RFC 5321, 4.1.4"},
+	{StateRcpt, "EHLO 2yz", guardEhlo, StateReady, "RFC 5321, 4.1.4"},
+	{StateRcpt, "LHLO 2yz", guardLhlo, StateReady, "RFC 2033, 4.1"},
+	{StateRcpt, "EHLO any", guardEhlo, StateRcpt, "RFC 5321, 4.1.4"},
+	{StateRcpt, "LHLO any", guardLhlo, StateRcpt, "RFC 2033, 4.1"},
 	{StateRcpt, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 4.1.4"},
 	{StateRcpt, "HELO any", guardHelo, StateRcpt, "RFC 5321, 4.1.4"},
 	{StateRcpt, "NOOP any", "", StateRcpt, "RFC 5321, 4.1.1.9"},
@@ -172,8 +189,10 @@ var Transitions = []Transition{
 	{StateChunks, "BDAT any", guardBdat, StateFailed, "RFC 3030, 2"},
 	{StateChunks, "RSET 2yz", "", StateReady, "RFC 3030, 2"},
 	{StateChunks, "RSET any", "", StateChunks, "RFC 5321, 4.1.1.5"},
-	{StateChunks, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
-	{StateChunks, "EHLO any", "", StateChunks, "RFC 5321, 4.1.4"},
+	{StateChunks, "EHLO 2yz", guardEhlo, StateReady, "RFC 5321, 4.1.4"},
+	{StateChunks, "LHLO 2yz", guardLhlo, StateReady, "RFC 2033, 4.1"},
+	{StateChunks, "EHLO any", guardEhlo, StateChunks, "RFC 5321, 4.1.4"},
+	{StateChunks, "LHLO any", guardLhlo, StateChunks, "RFC 2033, 4.1"},
 	{StateChunks, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 4.1.4"},
 	{StateChunks, "HELO any", guardHelo, StateChunks, "RFC 5321, 4.1.4"},
 	{StateChunks, "NOOP any", "", StateChunks, "RFC 5321, 4.1.1.9"},
@@ -186,8 +205,10 @@ var Transitions = []Transition{
 	// No more chunks are sent, and no other part of this transaction.
 	{StateFailed, "RSET 2yz", "", StateReady, "RFC 3030, 2"},
 	{StateFailed, "RSET any", "", StateFailed, "RFC 5321, 4.1.1.5"},
-	{StateFailed, "EHLO 2yz", "", StateReady, "RFC 5321, 4.1.4"},
-	{StateFailed, "EHLO any", "", StateFailed, "RFC 5321, 4.1.4"},
+	{StateFailed, "EHLO 2yz", guardEhlo, StateReady, "RFC 5321, 4.1.4"},
+	{StateFailed, "LHLO 2yz", guardLhlo, StateReady, "RFC 2033, 4.1"},
+	{StateFailed, "EHLO any", guardEhlo, StateFailed, "RFC 5321, 4.1.4"},
+	{StateFailed, "LHLO any", guardLhlo, StateFailed, "RFC 2033, 4.1"},
 	{StateFailed, "HELO 2yz", guardHelo, StateReady, "RFC 5321, 4.1.4"},
 	{StateFailed, "HELO any", guardHelo, StateFailed, "RFC 5321, 4.1.4"},
 	{StateFailed, "NOOP any", "", StateFailed, "RFC 5321, 4.1.1.9"},
@@ -200,6 +221,12 @@ var Transitions = []Transition{
 	{StateData, onSent, "", StateMessage, "RFC 5321, 4.1.1.4"},
 
 	{StateMessage, "message any", "", StateReady, "RFC 5321, 4.1.1.4"},
+	// Each recipient that was accepted has a reply of its own (RFC 2033, 4.2).
+	{StateMessage, "message any", guardMore, StateMessage, "RFC 2033, 4.2"},
+	{StateRcpt, "BDAT LAST any", guardMore, StateMessage, "RFC 2033, 4.3"},
+	{StateChunks, "BDAT LAST any", guardMore, StateMessage, "RFC 2033, 4.3"},
+	{StateMessage, "BDAT LAST any", guardMore, StateMessage, "RFC 2033, 4.3"},
+	{StateMessage, "BDAT LAST any", "", StateReady, "RFC 2033, 4.3"},
 
 	// A raw line is not judged, but after these replies the server reads
 	// something else than commands, wherever it was before.
@@ -262,10 +289,14 @@ func (r *rule) fit(code int) int {
 func onReply(s State, p pending, code int) (best Transition, ok bool) {
 	v, most := p.verb, 0
 	for _, r := range rules[s] {
-		if r.verb != v || v == "" || r.Guard == guardGroup && !p.behind || r.last && !p.last {
+		if r.verb != v || v == "" || r.Guard == guardGroup && !p.behind || r.last && !p.last || r.Guard == guardMore && !p.more {
 			continue
 		}
-		if f := r.fit(code); f > most { // rows about the last chunk come before the others
+		f := r.fit(code)
+		if f > 0 && r.Guard == guardMore && code != 421 { // whatever one recipient's reply says, the next one's follows
+			f = 3
+		}
+		if f > most { // rows about the last chunk come before the others
 			most, best = f, r.Transition
 		}
 	}

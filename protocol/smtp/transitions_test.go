@@ -48,18 +48,26 @@ var samples = map[Verb]Command{
 	VerbQuit:     Quit(),
 	VerbStartTLS: StartTLS(),
 	VerbAuth:     must(Auth("LOGIN", nil)),
+	VerbLhlo:     must(Lhlo("page.example")),
+	VerbEtrn:     must(Etrn("example.org")),
+	VerbXclient:  must(Xclient("ADDR=192.0.2.1")),
+	VerbXforward: must(Xforward("NAME=spike.example")),
 	VerbResponse: must(Response("*")),
 	VerbMessage:  Message([]byte("Subject: x\r\n\r\nx\r\n")),
 }
 
 func TestTableIsWellFormed(t *testing.T) {
 	seen := map[string]bool{}
+	guards := []string{"", guardEhlo, guardLhlo, guardHelo, guardStartTLS, guardAuth, guardBdat, guardData, guardOffered, guardRaw, guardGroup, guardMore}
 	for _, row := range Transitions {
 		assert.True(t, row.From == AnyState || ways[row.From] != nil, row)
 		assert.NotNil(t, ways[row.Next], row)
-		assert.Regexp(t, `^RFC \d+, \d`, row.RFC)
-		assert.Contains(t, []string{"", guardHelo, guardStartTLS, guardAuth, guardBdat, guardData, guardRaw, guardGroup}, row.Guard)
+		assert.Regexp(t, `^(RFC \d+, \d|Postfix, X)`, row.RFC)
+		assert.Contains(t, guards, row.Guard)
 		key := string(row.From) + " " + row.On
+		if row.Guard == guardMore {
+			key += " and more"
+		}
 		assert.False(t, seen[key], "twice: %s", key)
 		seen[key] = true
 	}
@@ -90,12 +98,12 @@ func TestEveryRowIsTaken(t *testing.T) {
 		}
 		for _, s := range from {
 			t.Run(fmt.Sprintf("%s on %s", s, row.On), func(t *testing.T) {
-				way := ways[s]
+				way := wayTo(s, row)
 				_, events := run(t, append(way[:len(way):len(way)], stepsFor(row)...), len(way), whole)
 				found := false
 				for _, e := range events {
 					switch e := e.(type) {
-					case ReplyReceived:
+					case *ReplyReceived:
 						found = found || e.On == row.On && e.State == row.Next
 					case StateChange:
 						found = found || e == StateChange{s, row.Next, row.On}
@@ -106,6 +114,30 @@ func TestEveryRowIsTaken(t *testing.T) {
 		}
 	}
 }
+
+// wayTo leads to the state of a row, in the protocol that its guard is about.
+func wayTo(s State, row Transition) script {
+	way := ways[s]
+	rcpt := script{samples[VerbRcpt], "250 ok\r\n"}
+	chunk, last := samples[VerbBdat], Bdat([]byte("x"), true)
+	switch {
+	case row.Guard == guardMore && row.On == "message any":
+		way = join(inRcpt, rcpt, script{Data(), "354 go on\r\n", samples[VerbMessage]})
+	case row.Guard == guardMore && s == StateRcpt:
+		way = join(inRcpt, rcpt)
+	case row.Guard == guardMore && s == StateChunks:
+		way = join(inRcpt, rcpt, script{chunk, "250 ok\r\n"})
+	case row.Guard == guardMore:
+		way = join(inRcpt, rcpt, rcpt, script{last, "250 ok\r\n"})
+	case row.On == "BDAT LAST any":
+		way = join(inRcpt, rcpt, script{last, "250 ok\r\n"})
+	case row.Guard != guardLhlo:
+		return way
+	}
+	return asLMTP(way)
+}
+
+func join(scripts ...script) script { return slices.Concat(scripts...) }
 
 // stepsFor takes a row, from its state on.
 func stepsFor(row Transition) script {
@@ -153,16 +185,23 @@ func stepsFor(row Transition) script {
 
 // A command is legal where the table has a row for its verb, and nowhere else.
 func TestLegalIsTheTable(t *testing.T) {
+	all := map[string]script{}
 	for s, way := range ways {
+		all["SMTP "+string(s)], all["LMTP "+string(s)] = way, asLMTP(way)
+	}
+	for name, way := range all {
+		protocol, state, _ := strings.Cut(name, " ")
+		s := State(state)
 		c, _ := run(t, way, 0, whole)
 		awaiting := s == StateConnect || s == StateMessage
 		for verb, cmd := range samples {
 			want := !awaiting && slices.ContainsFunc(Transitions, func(row Transition) bool {
 				v, _, _ := strings.Cut(row.On, " ")
-				// The ways offer AUTH, STARTTLS and CHUNKING: all guards hold.
-				return row.From == s && v == string(verb) && row.Guard != guardGroup
+				// The ways offer all that guards ask for.
+				other := protocol == "LMTP" && (row.Guard == guardEhlo || row.Guard == guardHelo) || protocol == "SMTP" && row.Guard == guardLhlo
+				return row.From == s && v == string(verb) && !other && row.Guard != guardGroup && row.Guard != guardMore
 			})
-			t.Run(fmt.Sprintf("%s in %s", verb, s), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s in %s", verb, name), func(t *testing.T) {
 				assert.Equal(t, want, slices.Contains(c.Legal(), verb))
 				c, _ := run(t, way, 0, whole)
 				_, err := c.Submit(cmd)
@@ -185,7 +224,7 @@ func TestLegal(t *testing.T) {
 		StateConnect: nil,
 		StateRefused: {VerbQuit},
 		StateGreeted: anytime,
-		StateReady:   append([]Verb{VerbStartTLS, VerbAuth, VerbMail}, anytime...),
+		StateReady:   append([]Verb{VerbStartTLS, VerbAuth, VerbMail, VerbEtrn, VerbXclient, VerbXforward}, anytime...),
 		StateTLS:     nil,
 		StateAuth:    {VerbResponse},
 		StateMail:    append([]Verb{VerbRcpt}, anytime...),
@@ -200,6 +239,12 @@ func TestLegal(t *testing.T) {
 	} {
 		c, _ := run(t, ways[s], 0, whole)
 		assert.ElementsMatch(t, want, c.Legal(), s)
+		inLMTP := slices.DeleteFunc(slices.Clone(want), func(v Verb) bool { return v == VerbEhlo || v == VerbHelo })
+		if len(inLMTP) < len(want) {
+			inLMTP = append(inLMTP, VerbLhlo)
+		}
+		c, _ = run(t, asLMTP(ways[s]), 0, whole)
+		assert.ElementsMatch(t, inLMTP, c.Legal(), "LMTP, %s", s)
 	}
 }
 
@@ -221,9 +266,13 @@ func TestNoTransitionOutsideOfTheTable(t *testing.T) {
 	states := slices.Sorted(maps.Keys(ways))
 	verbs := slices.Sorted(maps.Keys(samples))
 	taken := map[Transition]int{}
-	for seed := range uint64(5000) {
+	for seed := range uint64(8000) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		c, _ := run(t, ways[states[r.IntN(len(states))]], 0, whole)
+		way := ways[states[r.IntN(len(states))]]
+		if seed%2 == 0 {
+			way = asLMTP(way)
+		}
+		c, _ := run(t, way, 0, whole)
 		state := c.State()
 		guards := map[Handle][]string{} // of the rows that are not for every command
 		var answered Handle
@@ -238,7 +287,7 @@ func TestNoTransitionOutsideOfTheTable(t *testing.T) {
 					require.Equal(t, state, e.From, "state changes follow each other")
 					state = e.To
 					step = Transition{From: e.From, On: e.On, Next: e.To}
-				case ReplyReceived:
+				case *ReplyReceived:
 					answered = e.Handle
 					if e.On == "" {
 						continue
@@ -298,7 +347,7 @@ func TestNoTransitionOutsideOfTheTable(t *testing.T) {
 						}
 						code = codes[r.IntN(len(codes))]
 					}
-					c.Receive(fmt.Appendf(nil, "%[1]d-x\r\n%[1]d-PIPELINING\r\n%[1]d-CHUNKING\r\n%[1]d-AUTH PLAIN\r\n%[1]d STARTTLS\r\n", code))
+					c.Receive(fmt.Appendf(nil, "%[1]d-x\r\n%[1]d-PIPELINING\r\n%[1]d-CHUNKING\r\n%[1]d-AUTH PLAIN\r\n%[1]d-ETRN\r\n%[1]d-XCLIENT NAME\r\n%[1]d-XFORWARD NAME\r\n%[1]d STARTTLS\r\n", code))
 				}
 			}
 			take()

@@ -20,7 +20,7 @@ var kinds = map[Layer]map[Kind]func() any{
 	},
 	LayerDNS: {KindQuery: data[PacketData], KindAnswer: data[PacketData]},
 	LayerUDP: {KindDatagram: data[PacketData]},
-	LayerTCP: {KindSegment: data[PacketData], KindAnalysis: data[AnalysisData], KindState: data[StateData]},
+	LayerTCP: {KindSegment: data[PacketData], KindAnalysis: data[AnalysisData], KindState: data[StateData], KindSample: data[SampleData]},
 	LayerIP:  {KindPacket: data[PacketData]},
 	LayerMail: {
 		KindQueued: data[MailData], KindAttempt: data[MailData], KindDeferred: data[MailData],
@@ -28,6 +28,7 @@ var kinds = map[Layer]map[Kind]func() any{
 	},
 	LayerTLS: {
 		KindStart: nil, KindRecord: data[RecordData], KindHandshake: data[HandshakeData], KindAlert: data[HandshakeData],
+		KindDecrypted: data[DecryptedData],
 	},
 	LayerSMTP: {
 		KindCommand: data[CommandData], KindResponse: data[CommandData], KindMessage: data[MessageData],
@@ -43,7 +44,7 @@ func data[T any]() any { return new(T) }
 // isStream tells whether there can be a stream of that name.
 func isStream(name string) bool {
 	switch name {
-	case WireOut, WireIn, TextOut, TextIn, Packets, Mail:
+	case WireOut, WireIn, TextOut, TextIn, TLSOut, TLSIn, Packets, Mail:
 		return true
 	}
 	for _, text := range []string{TextOut, TextIn} {
@@ -79,7 +80,27 @@ func Decode(b []byte) (*Trace, error) {
 			return nil, fmt.Errorf("trace: events[%d]: %w", i, err)
 		}
 	}
+	for i := range t.Findings {
+		if err := t.Findings[i].check(len(t.Events)); err != nil {
+			return nil, fmt.Errorf("trace: findings[%d]: %w", i, err)
+		}
+	}
 	return &t, nil
+}
+
+func (f *Finding) check(events int) error {
+	if !slices.Contains([]Severity{Chat, Note, Warn, Error}, f.Severity) {
+		return fmt.Errorf("unknown severity %q", f.Severity)
+	}
+	if f.ID == "" || len(f.Events) == 0 {
+		return errors.New("a finding has an id and at least one event")
+	}
+	for _, n := range f.Events {
+		if n < 0 || n >= events {
+			return fmt.Errorf("events: there is no event %d", n)
+		}
+	}
+	return nil
 }
 
 func (t *Trace) check(i int) error {

@@ -16,6 +16,7 @@ type TunnelData struct {
 	Local     string        `json:"local,omitempty"`     // the proxy's end, address:port
 	Resolve   time.Duration `json:"resolve,omitempty"`   // time the look-up took
 	Connect   time.Duration `json:"connect,omitempty"`   // SYN to established
+	Session   string        `json:"session,omitempty"`   // the name of this tunnel in the proxy's log
 	// Direct is true when there was no proxy: the program itself dialed.
 	Direct bool `json:"direct,omitempty"`
 }
@@ -108,6 +109,33 @@ type InnerData struct {
 	MSS           int `json:"mss"`           // octets of the largest payload
 }
 
+// SampleData belongs to tcp/sample: what TCP_INFO says at the proxy, which is the sender.
+// What the system does not know, or not yet, is absent. Windows are in octets, but the
+// congestion window in segments, as the system counts.
+type SampleData struct {
+	State string `json:"state"` // "ESTABLISHED" (RFC 9293, 3.3.2)
+
+	RTT    time.Duration `json:"rtt,omitempty"` // smoothed (RFC 6298, 2)
+	RTTVar time.Duration `json:"rttvar,omitempty"`
+	MinRTT time.Duration `json:"minRTT,omitempty"` // the smallest of late
+	RTO    time.Duration `json:"rto,omitempty"`    // the retransmission timer
+
+	CongestionWindow   int `json:"cwnd,omitempty"`     // segments
+	SlowStartThreshold int `json:"ssthresh,omitempty"` // segments; absent as long as nothing was lost
+	MSS                int `json:"mss,omitempty"`      // octets of the largest payload
+
+	Unacked     int   `json:"unacked,omitempty"`     // segments under way
+	InFlight    int64 `json:"inFlight,omitempty"`    // octets in them
+	Retransmits int   `json:"retransmits,omitempty"` // segments sent again since the first SYN
+
+	DeliveryRate  int64 `json:"deliveryRate,omitempty"`  // octets per second, the newest measurement
+	SendWindow    int   `json:"sendWindow,omitempty"`    // octets that the server is ready to take
+	ReceiveWindow int   `json:"receiveWindow,omitempty"` // octets that the server was told it may send
+	// SendScale and ReceiveScale are the shifts that both windows have on the wire (RFC 7323, 2).
+	SendScale    int `json:"sendScale,omitempty"`
+	ReceiveScale int `json:"receiveScale,omitempty"`
+}
+
 // MailData belongs to the events of layer mail.
 type MailData struct {
 	Host    string   `json:"host"`    // id of the mail server that says so
@@ -139,6 +167,12 @@ type RecordData struct {
 	Sealed int `json:"sealed,omitempty"`
 	// Count is more than 1 when this event stands for a run of similar records of a long message.
 	Count int `json:"count,omitempty"`
+}
+
+// DecryptedData belongs to tls/decrypted.
+type DecryptedData struct {
+	Type    string `json:"type"`    // "encrypted_extensions", "certificate", "certificate_verify", "finished" (RFC 8446, 4)
+	Records []int  `json:"records"` // events of the records that carried it
 }
 
 // HandshakeData belongs to tls/handshake and tls/alert.

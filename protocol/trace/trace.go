@@ -24,6 +24,8 @@ type Trace struct {
 	Events  []Event            `json:"events"`
 	// Result is nil until the session has ended.
 	Result *Result `json:"result,omitempty"`
+	// Findings are what package diagnose makes of the session, once it has ended.
+	Findings []Finding `json:"findings,omitempty"`
 }
 
 // Meta says what was run, where and when.
@@ -67,6 +69,9 @@ const (
 	WireIn  = "wire.in"
 	TextOut = "text.out"
 	TextIn  = "text.in"
+	// TLS holds the handshake messages that TLS encrypted, one behind the other, in clear.
+	TLSOut = "tls.out"
+	TLSIn  = "tls.in"
 	// Packets holds IP packets one behind the other, as they were sent. Of packets
 	// beyond the first PacketsKept bytes only the first PacketHead bytes are kept.
 	Packets = "packets"
@@ -126,6 +131,7 @@ const (
 	// Layer tcp, besides segment.
 	KindAnalysis Kind = "analysis" // what a host that captured a segment would make of it; AnalysisData, derived
 	KindState    Kind = "state"    // the TCP of one host after it sent or took a segment; StateData
+	KindSample   Kind = "sample"   // the TCP of the proxy's system, whenever it has changed; SampleData, measured
 
 	// Layer mail: what becomes of a message between the mail servers. MailData.
 	KindQueued    Kind = "queued"    // accepted, and to be sent on
@@ -140,6 +146,7 @@ const (
 	KindRecord    Kind = "record"    // RecordData
 	KindHandshake Kind = "handshake" // the handshake is complete; HandshakeData
 	KindAlert     Kind = "alert"     // a failed handshake or verification; HandshakeData as far as known
+	KindDecrypted Kind = "decrypted" // an encrypted handshake message, opened with the session's own secrets: a range of tls.*; DecryptedData, derived
 
 	// Layer smtp. At is the range of text.*.
 	KindCommand  Kind = "command"  // CommandData
@@ -196,6 +203,24 @@ type Event struct {
 	// Secret marks spans of the bytes at At, relative to At.Off, that redaction masks.
 	Secret []Span `json:"secret,omitempty"`
 }
+
+// Finding is a conclusion about the server or the session.
+type Finding struct {
+	ID       string   `json:"id"` // "no-starttls"; the entry "finding.no-starttls" of package book says what it means and what to do
+	Severity Severity `json:"severity"`
+	Text     string   `json:"text"`   // what was seen here, in a sentence; safe to show, like Event.Text
+	Events   []int    `json:"events"` // the evidence: at least one event, in order
+}
+
+// Severity of a finding.
+type Severity string
+
+const (
+	Chat  Severity = "chat"  // worth knowing
+	Note  Severity = "note"  // unusual, harmless here
+	Warn  Severity = "warn"  // will hurt somebody
+	Error Severity = "error" // broke this session, or will break others
+)
 
 // Range is a run of bytes in a stream.
 type Range struct {

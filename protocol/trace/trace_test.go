@@ -51,6 +51,29 @@ func TestRoundTrip(t *testing.T) {
 	assert.Equal(t, before.Events, after.Events)
 }
 
+// sampled is a session in which the proxy measured.
+func sampled() *trace.Trace {
+	r := newRecorder(nil)
+	r.Add(trace.Event{Layer: trace.LayerTCP, Kind: trace.KindSample, Src: trace.Measured, From: trace.HostProxy, To: trace.HostServer,
+		Data: trace.Encode(trace.SampleData{State: "ESTABLISHED", RTT: 40 * time.Millisecond, RTTVar: 5 * time.Millisecond, MinRTT: 39 * time.Millisecond,
+			RTO: 240 * time.Millisecond, CongestionWindow: 10, SlowStartThreshold: 7, MSS: 1448, Unacked: 3, InFlight: 4000, Retransmits: 1,
+			DeliveryRate: 125_000, SendWindow: 65_535, ReceiveWindow: 64_256, SendScale: 7, ReceiveScale: 8})})
+	return r.Finish(trace.Result{Outcome: trace.Accepted, Phase: "quit"})
+}
+
+func TestSample(t *testing.T) {
+	b, err := json.Marshal(sampled())
+	require.NoError(t, err)
+	after, err := trace.Decode(b)
+	require.NoError(t, err)
+	assert.Equal(t, sampled().Events, after.Events)
+	assert.JSONEq(t, `{"state":"ESTABLISHED","rtt":40000000,"rttvar":5000000,"minRTT":39000000,"rto":240000000,"cwnd":10,"ssthresh":7,"mss":1448,
+		"unacked":3,"inFlight":4000,"retransmits":1,"deliveryRate":125000,"sendWindow":65535,"receiveWindow":64256,"sendScale":7,"receiveScale":8}`,
+		string(after.Events[0].Data))
+	_, err = trace.Decode(bytes.Replace(b, []byte(`"rttvar"`), []byte(`"jitter"`), 1))
+	assert.ErrorContains(t, err, `events[0]: data: json: unknown field "jitter"`)
+}
+
 func TestDecodeNamesWhatIsWrong(t *testing.T) {
 	whole, err := json.Marshal(authTrace())
 	require.NoError(t, err)
@@ -232,6 +255,9 @@ func TestSinkHearsEventsInOrder(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	b, err := json.Marshal(authTrace())
+	require.NoError(f, err)
+	f.Add(b)
+	b, err = json.Marshal(sampled())
 	require.NoError(f, err)
 	f.Add(b)
 	f.Add([]byte(`{"v":1,"meta":{"mode":"live","hosts":[]},"streams":{"wire.in":{"len":5,"parts":[]}},"events":[]}`))

@@ -74,7 +74,7 @@ func Parse(message []byte) (Frame, error) {
 		}
 	case TypeStatus:
 		f.Status = new(Status)
-		if err = parseJSON(p, f.Status, "stage", "host", "port", "addresses", "address", "local", "resolve", "connect"); err == nil {
+		if err = parseJSON(p, f.Status, "stage", "host", "port", "addresses", "address", "local", "resolve", "connect", "session", "sample"); err == nil {
 			err = f.Status.check()
 		}
 	case TypePacket:
@@ -146,9 +146,16 @@ func (o *Open) check() error {
 func (s *Status) check() error {
 	switch s.Stage {
 	case StageResolving, StageAddresses, StageDialing, StageOpened, StageSample:
-		return nil
+	default:
+		return fmt.Errorf("%w: stage %q", ErrValue, s.Stage)
 	}
-	return fmt.Errorf("%w: stage %q", ErrValue, s.Stage)
+	switch {
+	case (s.Sample != nil) != (s.Stage == StageSample):
+		return fmt.Errorf("%w: stage %q, has a sample: %t", ErrValue, s.Stage, s.Sample != nil)
+	case s.Sample != nil && s.Sample.State == "":
+		return fmt.Errorf("%w: sample without a state", ErrValue)
+	}
+	return nil
 }
 
 func (e *Error) check() error {
@@ -159,6 +166,13 @@ func (e *Error) check() error {
 		return fmt.Errorf("%w: retryAfter %d", ErrValue, e.RetryAfter)
 	}
 	return nil
+}
+
+// UnmarshalJSON is as strict as Parse.
+func (s *Sample) UnmarshalJSON(b []byte) error {
+	type plain Sample
+	return parseJSON(b, (*plain)(s), "state", "rtt", "rttvar", "minRTT", "rto", "cwnd", "ssthresh", "mss", "unacked", "inFlight", "retransmits",
+		"deliveryRate", "sendWindow", "receiveWindow", "sendScale", "receiveScale")
 }
 
 // parseJSON is stricter than encoding/json: the object's keys must be among those

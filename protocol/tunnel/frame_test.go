@@ -22,13 +22,17 @@ func TestFramesRoundTrip(t *testing.T) {
 	}
 	open := Open{Host: "mx.example.net", Port: 25, Token: "t", Wants: []string{WantTCPInfo, WantPackets}}
 	status := Status{Stage: StageOpened, Host: "mx.example.net", Port: 25, Addresses: []string{"192.0.2.1", "2001:db8::1"},
-		Address: "192.0.2.1:25", Local: "198.51.100.7:40000", Resolve: time.Millisecond, Connect: 2 * time.Millisecond}
+		Address: "192.0.2.1:25", Local: "198.51.100.7:40000", Resolve: time.Millisecond, Connect: 2 * time.Millisecond, Session: "K7QM2ZPVATNB"}
+	sample := Status{Stage: StageSample, Sample: &Sample{State: "ESTABLISHED", RTT: 40 * time.Millisecond, RTTVar: 5 * time.Millisecond, MinRTT: 39 * time.Millisecond,
+		RTO: 240 * time.Millisecond, CongestionWindow: 10, SlowStartThreshold: 7, MSS: 1448, Unacked: 3, InFlight: 4000, Retransmits: 1,
+		DeliveryRate: 125_000, SendWindow: 65_535, ReceiveWindow: 64_256, SendScale: 7, ReceiveScale: 8}}
 	packet := Packet{Time: time.Unix(1700000000, 123456789), IP: []byte{0x45, 0}}
 	failure := &Error{Code: CodeQuota, Message: "Too many <sessions> from this address.", Rule: "per-ip", RetryAfter: 60}
 
 	assert.Equal(t, &open, pass(page, proxy, func() ([]byte, error) { return page.AppendOpen(nil, open) }).Open)
 	assert.Equal(t, uint32(100), pass(page, proxy, func() ([]byte, error) { return page.AppendCredit(nil, 100) }).Credit)
 	assert.Equal(t, &status, pass(proxy, page, func() ([]byte, error) { return proxy.AppendStatus(nil, status) }).Status)
+	assert.Equal(t, &sample, pass(proxy, page, func() ([]byte, error) { return proxy.AppendStatus(nil, sample) }).Status)
 	got := pass(proxy, page, func() ([]byte, error) { return proxy.AppendPacket(nil, packet) }).Packet
 	assert.True(t, got.Time.Equal(packet.Time))
 	assert.Equal(t, packet.IP, got.IP)
@@ -48,6 +52,9 @@ func TestWireForm(t *testing.T) {
 		{"status", func(dst []byte) ([]byte, error) {
 			return askedProxy().AppendStatus(dst, Status{Stage: StageDialing, Address: "192.0.2.1:25", Resolve: 1500})
 		}, "\x02" + `{"stage":"dialing","address":"192.0.2.1:25","resolve":1500}`},
+		{"sample", func(dst []byte) ([]byte, error) {
+			return openedProxy().AppendStatus(dst, Status{Stage: StageSample, Sample: &Sample{State: "ESTABLISHED", RTT: 40e6, CongestionWindow: 10}})
+		}, "\x02" + `{"stage":"sample","sample":{"state":"ESTABLISHED","rtt":40000000,"cwnd":10}}`},
 		{"packet", func(dst []byte) ([]byte, error) {
 			return askedProxy().AppendPacket(dst, Packet{Time: time.Unix(0, 0x0102), IP: []byte("ip")})
 		}, "\x03\x00\x00\x00\x00\x00\x00\x01\x02ip"},
@@ -101,6 +108,14 @@ func TestParseRefuses(t *testing.T) {
 		{"open too long", "\x01" + `{"host":"a","port":25,"token":"` + long + `"}`, ErrTooLong, "16384"},
 		{"status unknown stage", "\x02" + `{"stage":"done"}`, ErrValue, `"done"`},
 		{"status unknown key", "\x02" + `{"stage":"opened","x":1}`, ErrJSON, `"x"`},
+		{"status sample without one", "\x02" + `{"stage":"sample"}`, ErrValue, "sample: false"},
+		{"status opened with a sample", "\x02" + `{"stage":"opened","sample":{"state":"ESTABLISHED"}}`, ErrValue, "sample: true"},
+		{"status sample null", "\x02" + `{"stage":"sample","sample":null}`, ErrJSON, `"sample" is null`},
+		{"status sample without a state", "\x02" + `{"stage":"sample","sample":{"rtt":1}}`, ErrValue, "without a state"},
+		{"status sample unknown key", "\x02" + `{"stage":"sample","sample":{"state":"CLOSE","x":1}}`, ErrJSON, `"x"`},
+		{"status sample key in capitals", "\x02" + `{"stage":"sample","sample":{"state":"CLOSE","RTT":1}}`, ErrJSON, `"RTT"`},
+		{"status sample value null", "\x02" + `{"stage":"sample","sample":{"state":"CLOSE","rtt":null}}`, ErrJSON, `"rtt" is null`},
+		{"status sample wrong type", "\x02" + `{"stage":"sample","sample":{"state":"CLOSE","rtt":"1ms"}}`, ErrJSON, "rtt"},
 		{"packet without IP", "\x0312345678", ErrLength, "8 bytes"},
 		{"packet short", "\x03123", ErrLength, "3 bytes"},
 		{"packet too long", "\x0312345678" + strings.Repeat("p", MaxPacket+1), ErrTooLong, ""},
@@ -189,6 +204,7 @@ func TestTypeNames(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"", "\x01{\"host\":\"a\",\"port\":25,\"wants\":[\"tcpinfo\"]}", "\x02{\"stage\":\"opened\",\"connect\":5}",
+		"\x02{\"stage\":\"sample\",\"sample\":{\"state\":\"ESTABLISHED\",\"rtt\":1,\"cwnd\":10}}",
 		"\x03123456789", "\x04x", "\x05\x00\x00\x01\x00", "\x06", "\x07{\"code\":\"denied\",\"message\":\"m\",\"rule\":\"r\"}"} {
 		f.Add([]byte(seed))
 	}

@@ -66,6 +66,9 @@ func gets(name, message string) step {
 
 var (
 	sendOpen   = sends("OPEN", func(h *Half) ([]byte, error) { return h.AppendOpen(nil, Open{Host: "a", Port: 25}) })
+	sendSample = sends("STATUS sample", func(h *Half) ([]byte, error) {
+		return h.AppendStatus(nil, Status{Stage: StageSample, Sample: &Sample{State: "ESTABLISHED"}})
+	})
 	sendStatus = func(s Stage) step {
 		return sends("STATUS "+string(s), func(h *Half) ([]byte, error) { return h.AppendStatus(nil, Status{Stage: s}) })
 	}
@@ -80,6 +83,7 @@ var (
 	sendError = sends("ERROR", func(h *Half) ([]byte, error) { return h.AppendError(nil, &Error{Code: CodeRefused}) })
 	getOpen   = gets("OPEN", "\x01"+`{"host":"a","port":25}`)
 	getStatus = func(s Stage) step { return gets("STATUS "+string(s), "\x02"+`{"stage":"`+string(s)+`"}`) }
+	getSample = gets("STATUS sample", "\x02"+`{"stage":"sample","sample":{"state":"ESTABLISHED"}}`)
 	getPacket = gets("PACKET", "\x0312345678ip")
 	getData   = func(n int) step { return gets("DATA", "\x04"+string(make([]byte, n))) }
 	getCredit = func(n uint32) step {
@@ -98,9 +102,9 @@ func TestOrderAndCredit(t *testing.T) {
 	}{
 		{"a page's life", NewPage, []step{sendOpen, sendCredit(100), getStatus(StageResolving), getStatus(StageAddresses), getStatus(StageDialing),
 			getStatus(StageDialing), getPacket, getStatus(StageOpened), getCredit(50), getData(60), sendData(50), sendCredit(10), getData(50),
-			getStatus(StageSample), sendEOF, sendCredit(10), getData(10), getEOF, getCredit(5), getStatus(StageSample), sendCredit(5), getError}, nil},
+			getSample, sendEOF, sendCredit(10), getData(10), getEOF, getCredit(5), getSample, sendCredit(5), getError}, nil},
 		{"a proxy's life", NewProxy, []step{getOpen, getCredit(100), sendStatus(StageResolving), sendStatus(StageDialing), sendPacket, sendStatus(StageOpened),
-			sendCredit(10), getData(10), sendData(100), sendEOF, sendCredit(10), getData(9), getEOF, sendStatus(StageSample), sendError}, nil},
+			sendCredit(10), getData(10), sendData(100), sendEOF, sendCredit(10), getData(9), getEOF, sendSample, sendError}, nil},
 		{"page ends its side before the proxy has dialed", NewPage, []step{sendOpen, sendEOF, getStatus(StageOpened), getCredit(1)}, nil},
 		{"proxy refuses before OPEN", NewProxy, []step{sendError}, nil},
 		{"page is refused before OPEN", NewPage, []step{getError}, nil},
@@ -126,7 +130,7 @@ func TestOrderAndCredit(t *testing.T) {
 		{"page gets EOF before opened", NewPage, []step{sendOpen, getEOF}, ErrOrder},
 		{"page gets opened twice", NewPage, []step{sendOpen, getStatus(StageOpened), getStatus(StageOpened)}, ErrOrder},
 		{"page gets dialing after opened", NewPage, []step{sendOpen, getStatus(StageOpened), getStatus(StageDialing)}, ErrOrder},
-		{"page gets a sample before opened", NewPage, []step{sendOpen, getStatus(StageSample)}, ErrOrder},
+		{"page gets a sample before opened", NewPage, []step{sendOpen, getSample}, ErrOrder},
 		{"page gets more than it granted", NewPage, []step{sendOpen, sendCredit(10), getStatus(StageOpened), getData(10), getData(1)}, ErrCredit},
 		{"page gets DATA after EOF", NewPage, []step{sendOpen, sendCredit(10), getStatus(StageOpened), getEOF, getData(1)}, ErrOrder},
 		{"page gets EOF twice", NewPage, []step{sendOpen, getStatus(StageOpened), getEOF, getEOF}, ErrOrder},

@@ -95,6 +95,35 @@ type Status struct {
 	Local     string        `json:"local,omitempty"`     // the proxy's end, address:port
 	Resolve   time.Duration `json:"resolve,omitempty"`   // time the look-up took, in nanoseconds
 	Connect   time.Duration `json:"connect,omitempty"`   // SYN to established, in nanoseconds
+	Session   string        `json:"session,omitempty"`   // the name of this tunnel in the proxy's log
+	Sample    *Sample       `json:"sample,omitempty"`    // of StageSample, and of it only
+}
+
+// Sample is what the TCP of the proxy's system says of the connection to the target: the
+// proxy is the sender. What the system does not know, or not yet, is 0 and absent. Times
+// are in nanoseconds.
+type Sample struct {
+	State string `json:"state"` // "ESTABLISHED" (RFC 9293, 3.3.2)
+
+	RTT    time.Duration `json:"rtt,omitempty"` // smoothed (RFC 6298, 2)
+	RTTVar time.Duration `json:"rttvar,omitempty"`
+	MinRTT time.Duration `json:"minRTT,omitempty"` // the smallest of late
+	RTO    time.Duration `json:"rto,omitempty"`    // the retransmission timer
+
+	CongestionWindow   int `json:"cwnd,omitempty"`     // segments
+	SlowStartThreshold int `json:"ssthresh,omitempty"` // segments; absent as long as nothing was lost
+	MSS                int `json:"mss,omitempty"`      // octets of the largest payload
+
+	Unacked     int   `json:"unacked,omitempty"`     // segments under way
+	InFlight    int64 `json:"inFlight,omitempty"`    // octets in them
+	Retransmits int   `json:"retransmits,omitempty"` // segments sent again since the first SYN
+
+	DeliveryRate  int64 `json:"deliveryRate,omitempty"`  // octets per second, the newest measurement
+	SendWindow    int   `json:"sendWindow,omitempty"`    // octets that the target is ready to take
+	ReceiveWindow int   `json:"receiveWindow,omitempty"` // octets that the target was told it may send
+	// SendScale and ReceiveScale are the shifts that both windows have on the wire (RFC 7323, 2).
+	SendScale    int `json:"sendScale,omitempty"`
+	ReceiveScale int `json:"receiveScale,omitempty"`
 }
 
 // Packet is one captured IP packet of the connection, the payload of PACKET.

@@ -24,6 +24,21 @@ func (m Message) Text(key string) string {
 	return ""
 }
 
+// Files are the octets that came beside the message's texts, which JSON would carry
+// as base64.
+func (m Message) Files() [][]byte {
+	list := m.value.Get("files")
+	if list.IsUndefined() {
+		return nil
+	}
+	files := make([][]byte, list.Length())
+	for i := range files {
+		files[i] = make([]byte, list.Index(i).Get("byteLength").Int())
+		js.CopyBytesToGo(files[i], list.Index(i))
+	}
+	return files
+}
+
 // Listen hands every message of the page to receive, one at a time and in order,
 // and tells the page that it may send them. receive must not block.
 func Listen(receive func(Message)) {
@@ -46,6 +61,20 @@ func PostJSON(typ, key string, value any) {
 		panic(err)
 	}
 	Post(typ, map[string]any{key: string(b)})
+}
+
+// Done tells the page that a session has ended, what came of it, and the secrets
+// of its TLS in NSS key log format, which are no part of the trace.
+func Done(t *trace.Trace, keys []byte) {
+	result, err := json.Marshal(t.Result)
+	if err != nil {
+		panic(err)
+	}
+	findings, err := json.Marshal(t.Findings)
+	if err != nil {
+		panic(err)
+	}
+	Post("done", map[string]any{"result": string(result), "findings": string(findings), "keys": string(keys)})
 }
 
 func object(typ string, values map[string]any) js.Value {

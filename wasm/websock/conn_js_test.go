@@ -224,6 +224,8 @@ func established(t *testing.T, credit uint32) (net.Conn, *fake) {
 	return o.conn, f
 }
 
+var sample = tunnel.Status{Stage: tunnel.StageSample, Sample: &tunnel.Sample{State: "ESTABLISHED", RTT: time.Millisecond}}
+
 func TestDial(t *testing.T) {
 	made := install(t)
 	var reported []tunnel.Stage
@@ -237,7 +239,7 @@ func TestDial(t *testing.T) {
 	assert.Equal(t, uint32(Window), f.next().Credit)
 	f.status(tunnel.Status{Stage: tunnel.StageResolving}).status(tunnel.Status{Stage: tunnel.StageDialing}).
 		status(tunnel.Status{Stage: tunnel.StageOpened, Address: "192.0.2.1:25", Local: "198.51.100.7:40000"}).
-		status(tunnel.Status{Stage: tunnel.StageSample}).data("220 ready\r\n")
+		status(sample).data("220 ready\r\n")
 	f.burst()
 	o := <-done
 	require.NoError(t, o.err)
@@ -249,7 +251,7 @@ func TestDial(t *testing.T) {
 	n, err := o.conn.Read(b)
 	require.NoError(t, err)
 	assert.Equal(t, "220 ready\r\n", string(b[:n]))
-	f.status(tunnel.Status{Stage: tunnel.StageSample}).data("x")
+	f.status(sample).data("x")
 	f.play()
 	_, err = o.conn.Read(b)
 	require.NoError(t, err)

@@ -24,16 +24,16 @@ func startAiosmtpd(_ context.Context, ws *workspace) (ports, backend, error) {
 	if err != nil {
 		return ports{}, nil, err
 	}
-	free, err := freePorts(3)
+	free, err := freePorts(4)
 	if err != nil {
 		return ports{}, nil, err
 	}
-	at := ports{smtp: free[0], submission: free[1], submissions: free[2]}
+	at := ports{smtp: free[0], submission: free[1], submissions: free[2], lmtp: free[3]}
 	maildir := ws.path("mail")
 	settings, err := json.Marshal(map[string]any{
 		"serverName": ServerName, "certificate": ws.path("cert.pem"), "key": ws.path("key.pem"), "maildir": maildir,
 		"recipient": Recipient, "username": Username, "password": Password, "maxMessageSize": MaxMessageSize,
-		"ports": map[string]int{"smtp": at.smtp, "submission": at.submission, "submissions": at.submissions},
+		"ports": map[string]int{"smtp": at.smtp, "lmtp": at.lmtp, "submission": at.submission, "submissions": at.submissions},
 	})
 	if err != nil {
 		return ports{}, nil, err

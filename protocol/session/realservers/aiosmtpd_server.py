@@ -9,6 +9,7 @@ import pathlib
 import ssl
 import sys
 
+from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 
@@ -33,7 +34,9 @@ class Store:
         unfinished = self.folder / "tmp" / name
         unfinished.write_bytes(envelope.original_content)
         unfinished.rename(self.folder / "new" / name)
-        return "250 2.0.0 OK: queued as %s" % name
+        # aiosmtpd leaves it to its user that LMTP has one reply for each recipient (RFC 2033, 4.2).
+        replies = len(envelope.rcpt_tos) if isinstance(server, LMTP) else 1
+        return "\r\n".join(["250 2.0.0 OK: queued as %s" % name] * replies)
 
 
 async def main():
@@ -54,15 +57,16 @@ async def main():
     }
     account_needed = {"authenticator": authenticate, "auth_required": True}
     listeners = {
-        "smtp": ({"tls_context": tls}, None),
-        "submission": ({"tls_context": tls, **account_needed}, None),
+        "smtp": (SMTP, {"tls_context": tls}, None),
+        "lmtp": (LMTP, {}, None),
+        "submission": (SMTP, {"tls_context": tls, **account_needed}, None),
         # Here TLS is below SMTP, so that aiosmtpd itself does not see any.
-        "submissions": ({"auth_require_tls": False, **account_needed}, tls),
+        "submissions": (SMTP, {"auth_require_tls": False, **account_needed}, tls),
     }
     loop = asyncio.get_running_loop()
-    for name, (options, implicit) in listeners.items():
+    for name, (protocol, options, implicit) in listeners.items():
         await loop.create_server(
-            lambda options=options: SMTP(store, loop=loop, **common, **options),
+            lambda protocol=protocol, options=options: protocol(store, loop=loop, **common, **options),
             "127.0.0.1",
             settings["ports"][name],
             ssl=implicit,

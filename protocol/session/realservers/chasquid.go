@@ -23,14 +23,6 @@ done
 echo "X-Accepted: $(date +%s%N)"
 `
 
-// chasquidDeliver writes one message into a maildir.
-const chasquidDeliver = `set -eu
-mkdir -p "$0/tmp" "$0/new"
-file=$(mktemp -p "$0/tmp")
-cat >"$file"
-mv "$file" "$0/new"
-`
-
 // startChasquid starts chasquid without a port for mail from other servers: there it asks the DNS for the SPF policy of every
 // reverse-path, and tests do not leave loopback.
 func startChasquid(ctx context.Context, ws *workspace) (ports, backend, error) {
@@ -51,10 +43,11 @@ submission_over_tls_address: "127.0.0.1:%d"
 mail_delivery_agent_bin: "/bin/sh"
 mail_delivery_agent_args: "-c"
 mail_delivery_agent_args: %q
+mail_delivery_agent_args: "sh"
 mail_delivery_agent_args: %q
 data_dir: %q
 mail_log_path: "<stderr>"
-`, ServerName, MaxMessageSize>>20, at.submission, at.submissions, chasquidDeliver, ws.path("mail")+"/%to_user%", ws.path("data"))
+`, ServerName, MaxMessageSize>>20, at.submission, at.submissions, shellDeliver, ws.path("mail")+"/%to_user%", ws.path("data"))
 	for name, file := range map[string]struct {
 		content []byte
 		mode    fs.FileMode

@@ -3,7 +3,6 @@ package realservers
 import (
 	"bytes"
 	"context"
-	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -14,7 +13,12 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"smtpscope/protocol/sasl/saslserver"
 )
+
+// maxRecipients is what go-smtp announces with LIMITS (RFC 9422).
+const maxRecipients = 50
 
 // goSMTP is the emersion/go-smtp server, in this process, with a mailbox in memory.
 type goSMTP struct {
@@ -33,8 +37,10 @@ func startGoSMTP(_ context.Context, ws *workspace) (ports, backend, error) {
 	for _, listener := range []struct {
 		port               *int
 		implicit, mustAuth bool
+		lmtp               bool
 	}{
 		{port: &at.smtp},
+		{port: &at.lmtp, lmtp: true},
 		{port: &at.submission, mustAuth: true},
 		{port: &at.submissions, mustAuth: true, implicit: true},
 	} {
@@ -43,21 +49,24 @@ func startGoSMTP(_ context.Context, ws *workspace) (ports, backend, error) {
 			return ports{}, nil, errors.Join(err, g.stop())
 		}
 		*listener.port = l.Addr().(*net.TCPAddr).Port
-		config := &tls.Config{Certificates: []tls.Certificate{ws.tls.pair}}
+		config := &tls.Config{Certificates: []tls.Certificate{ws.tls.Pair}}
 		if listener.implicit {
 			l = tls.NewListener(l, config)
 		}
-		server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+		server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 			session := &goSMTPSession{mailbox: g}
 			if listener.mustAuth {
-				return &goSMTPAuthSession{goSMTPSession: session}, nil
+				return &goSMTPAuthSession{goSMTPSession: session, conn: c}, nil
 			}
 			return session, nil
 		}))
 		server.Domain = ServerName
 		server.TLSConfig = config
 		server.MaxMessageBytes = MaxMessageSize
-		server.EnableSMTPUTF8, server.EnableDSN, server.EnableBINARYMIME = true, true, true
+		server.MaxRecipients = maxRecipients
+		server.LMTP = listener.lmtp
+		server.EnableSMTPUTF8, server.EnableREQUIRETLS, server.EnableBINARYMIME, server.EnableDSN = true, true, true, true
+		server.EnableRRVS, server.EnableDELIVERBY, server.EnableMTPRIORITY = true, true, true
 		server.ErrorLog = log.New(g, "", log.LstdFlags)
 		g.servers = append(g.servers, server)
 		g.serving.Go(func() {
@@ -130,6 +139,7 @@ func (s *goSMTPSession) Data(r io.Reader) error {
 // goSMTPAuthSession accepts mail after AUTH only.
 type goSMTPAuthSession struct {
 	*goSMTPSession
+	conn          *smtp.Conn
 	authenticated bool
 }
 
@@ -140,42 +150,47 @@ func (s *goSMTPAuthSession) Mail(from string, opts *smtp.MailOptions) error {
 	return s.goSMTPSession.Mail(from, opts)
 }
 
-func (s *goSMTPAuthSession) AuthMechanisms() []string { return []string{sasl.Plain, sasl.Login} }
+// mechanisms are those with passwords.
+func (s *goSMTPAuthSession) mechanisms() saslserver.Config {
+	c := saslserver.Config{
+		Password:  func(username string) (string, bool) { return Password, username == Username },
+		Accept:    func() { s.authenticated = true },
+		Wrong:     smtp.ErrAuthFailed,
+		Malformed: &smtp.SMTPError{Code: 501, EnhancedCode: smtp.EnhancedCode{5, 5, 2}, Message: "malformed response"},
+	}
+	if state, ok := s.conn.TLSConnectionState(); ok {
+		c.TLS = &state
+	}
+	return c
+}
+
+func (s *goSMTPAuthSession) AuthMechanisms() []string {
+	return append(s.mechanisms().Mechanisms(), sasl.OAuthBearer, sasl.External, sasl.Anonymous)
+}
 
 func (s *goSMTPAuthSession) Auth(mechanism string) (sasl.Server, error) {
-	check := func(username, password string) error {
-		if subtle.ConstantTimeCompare([]byte(username+"\x00"+password), []byte(Username+"\x00"+Password)) != 1 {
+	judge := func(ok bool) error {
+		if !ok {
 			return smtp.ErrAuthFailed
 		}
 		s.authenticated = true
 		return nil
 	}
 	switch mechanism {
-	case sasl.Plain:
-		return sasl.NewPlainServer(func(_, username, password string) error { return check(username, password) }), nil
-	case sasl.Login:
-		return &loginServer{check: check}, nil
-	default:
-		return nil, smtp.ErrAuthUnknownMechanism
+	case sasl.OAuthBearer:
+		return sasl.NewOAuthBearerServer(func(o sasl.OAuthBearerOptions) *sasl.OAuthBearerError {
+			if judge(o.Username == Username && o.Token == Password) != nil {
+				return &sasl.OAuthBearerError{Status: "invalid_token"}
+			}
+			return nil
+		}), nil
+	case sasl.External: // that the client is on this machine is proof enough
+		return sasl.NewExternalServer(func(identity string) error { return judge(identity == Username) }), nil
+	case sasl.Anonymous:
+		return sasl.NewAnonymousServer(func(string) error { return judge(true) }), nil
 	}
-}
-
-// loginServer is the server side of LOGIN (draft-murchison-sasl-login), which go-sasl has for clients only. A client may
-// send the username as its initial response.
-type loginServer struct {
-	check    func(username, password string) error
-	username *string
-}
-
-func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err error) {
-	switch {
-	case response == nil:
-		return []byte("Username:"), false, nil
-	case l.username == nil:
-		username := string(response)
-		l.username = &username
-		return []byte("Password:"), false, nil
-	default:
-		return nil, true, l.check(*l.username, string(response))
+	if server := s.mechanisms().New(mechanism); server != nil {
+		return server, nil
 	}
+	return nil, smtp.ErrAuthUnknownMechanism
 }

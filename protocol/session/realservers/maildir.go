@@ -24,7 +24,17 @@ type spooled struct {
 	// accepted finds in those fields what sorts messages in the order in which they were accepted. Delivery may overtake. nil:
 	// the names of the files do.
 	accepted *regexp.Regexp
+	// logged is the line of the log about the acceptance of what accepted found, for a server whose log alone keeps the order.
+	logged string
 }
+
+// shellDeliver is a shell script that writes one message into the maildir $1.
+const shellDeliver = `set -eu
+mkdir -p "$1/tmp" "$1/new"
+file=$(mktemp -p "$1/tmp")
+cat >"$file"
+mv "$file" "$1/new"
+`
 
 func (s *spooled) messages(ctx context.Context) ([][]byte, error) {
 	tick := time.NewTicker(pollInterval)
@@ -62,6 +72,12 @@ func (s *spooled) read() ([][]byte, error) {
 		order string
 		text  []byte
 	}
+	var log string
+	if s.logged != "" {
+		if log, err = s.wholeLog(); err != nil {
+			return nil, err
+		}
+	}
 	stored := make([]message, len(entries))
 	for i, e := range entries {
 		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
@@ -80,6 +96,13 @@ func (s *spooled) read() ([][]byte, error) {
 				return nil, fmt.Errorf("%s: the trace fields do not tell when the message was accepted: %q", e.Name(), b[:len(b)-len(text)])
 			}
 			stored[i].order = string(match[1])
+			if s.logged != "" {
+				at := strings.Index(log, fmt.Sprintf(s.logged, match[1]))
+				if at < 0 {
+					return nil, fmt.Errorf("%s: the log does not tell when %s was accepted", e.Name(), match[1])
+				}
+				stored[i].order = fmt.Sprintf("%012d", at)
+			}
 		}
 	}
 	slices.SortFunc(stored, func(a, b message) int { return strings.Compare(a.order, b.order) })

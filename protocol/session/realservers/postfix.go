@@ -76,10 +76,13 @@ smtpd_tls_auth_only = yes
 smtpd_sasl_type = cyrus
 smtpd_sasl_path = smtpd
 smtpd_error_sleep_time = 0
+fast_flush_domains = example.net
 `))
 
 var postfixMaster = template.Must(template.New("master.cf").Parse(`
 127.0.0.1:{{.SMTPPort}} inet n - n - - smtpd
+  -o smtpd_authorized_xclient_hosts=127.0.0.1
+  -o smtpd_authorized_xforward_hosts=127.0.0.1
 127.0.0.1:{{.SubmissionPort}} inet n - n - - smtpd
   -o smtpd_sasl_auth_enable=yes
   -o smtpd_client_restrictions=permit_sasl_authenticated,reject
@@ -91,6 +94,7 @@ cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n - 1 tlsmgr
 rewrite unix - - n - - trivial-rewrite
+flush unix n - n 1000? 0 flush
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
@@ -120,11 +124,11 @@ func startPostfix(ctx context.Context, ws *workspace) (ports, backend, error) {
 	if os.Geteuid() != 0 {
 		return ports{}, nil, &MissingError{Kind: Postfix, What: "the right to change users", How: "run the tests as root"}
 	}
-	owner, err := lookup(postfixOwner)
+	owner, err := lookup(Postfix, postfixOwner)
 	if err != nil {
 		return ports{}, nil, err
 	}
-	delivery, err := lookup(postfixDelivery)
+	delivery, err := lookup(Postfix, postfixDelivery)
 	if err != nil {
 		return ports{}, nil, err
 	}
@@ -142,7 +146,7 @@ func startPostfix(ctx context.Context, ws *workspace) (ports, backend, error) {
 	}
 	at := ports{smtp: free[0], submission: free[1], submissions: free[2]}
 
-	env, err := libraryEnv(root)
+	env, err := libraryEnv(Postfix, root)
 	if err != nil {
 		return ports{}, nil, err
 	}
@@ -171,7 +175,7 @@ func startPostfix(ctx context.Context, ws *workspace) (ports, backend, error) {
 
 	// Debian's Postfix looks for the SASL configuration beside main.cf, whatever cyrus_sasl_config_path says.
 	sasldb := ws.path("etc", "sasl", "sasldb2")
-	sasl := "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN LOGIN CRAM-MD5\nsasldb_path: " + sasldb + "\n"
+	sasl := "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256\nsasldb_path: " + sasldb + "\n"
 	if err := ws.write("etc/sasl/smtpd.conf", []byte(sasl), 0o644); err != nil {
 		return ports{}, nil, err
 	}
@@ -233,13 +237,13 @@ func startPostfix(ctx context.Context, ws *workspace) (ports, backend, error) {
 }
 
 // libraryEnv lets the programs below root find the shared libraries and SASL plugins beside them.
-func libraryEnv(root string) ([]string, error) {
+func libraryEnv(kind Kind, root string) ([]string, error) {
 	plugins, err := filepath.Glob(filepath.Join(root, "usr", "lib", "*-linux-gnu", "sasl2"))
 	if err != nil {
 		return nil, err
 	}
 	if len(plugins) != 1 {
-		return nil, &MissingError{Kind: Postfix, What: filepath.Join(root, "usr/lib/*-linux-gnu/sasl2"), How: "run .ci/setup to fetch it"}
+		return nil, &MissingError{Kind: kind, What: filepath.Join(root, "usr/lib/*-linux-gnu/sasl2"), How: "run .ci/setup to fetch it"}
 	}
 	libs := filepath.Dir(plugins[0])
 	return []string{"LD_LIBRARY_PATH=" + filepath.Join(root, "usr/lib/postfix") + ":" + libs, "SASL_PATH=" + plugins[0]}, nil
@@ -247,10 +251,10 @@ func libraryEnv(root string) ([]string, error) {
 
 type account struct{ uid, gid int }
 
-func lookup(name string) (account, error) {
+func lookup(kind Kind, name string) (account, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
-		return account{}, &MissingError{Kind: Postfix, What: "the user " + name, How: "run the tests on Debian, or add it"}
+		return account{}, &MissingError{Kind: kind, What: "the user " + name, How: "run the tests on Debian, or add it"}
 	}
 	uid, err := strconv.Atoi(u.Uid)
 	if err != nil {

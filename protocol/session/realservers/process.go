@@ -89,6 +89,12 @@ func (p *process) log() string {
 	return b.String()
 }
 
+// wholeLog is what the program wrote to its output.
+func (p *process) wholeLog() (string, error) {
+	text, err := os.ReadFile(p.logs[len(p.logs)-1])
+	return string(text), err
+}
+
 // run runs a helper program of a server to its end.
 func run(ctx context.Context, cmd *exec.Cmd) error {
 	cmd.WaitDelay = stopTimeout
@@ -105,7 +111,7 @@ func (s *Server) waitReady(ctx context.Context, roots *x509.CertPool) error {
 		port     int
 		implicit bool
 	}
-	for _, p := range []probe{{s.SMTPPort, false}, {s.SubmissionPort, false}, {s.SubmissionsPort, true}} {
+	for _, p := range []probe{{s.SMTPPort, false}, {s.LMTPPort, false}, {s.SubmissionPort, false}, {s.SubmissionsPort, true}} {
 		if p.port == 0 {
 			continue
 		}

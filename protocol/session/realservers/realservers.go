@@ -1,6 +1,7 @@
 // Package realservers starts real mail servers on loopback, for tests that must not take our own word for how a server
-// behaves: Postfix, chasquid, aiosmtpd and go-smtp, each with STARTTLS and AUTH on a submission port, implicit TLS
-// on another, a certificate authority made for the run, one account that may submit, and a mailbox that can be read back.
+// behaves: Postfix, OpenSMTPD, chasquid, aiosmtpd and go-smtp, each with STARTTLS and AUTH on a submission port, implicit TLS
+// on another, a certificate authority made for the run, one account that may submit, and a mailbox that can be read back; and
+// smtp-sink, which has a port in clear and the mailbox.
 //
 // None of them can deliver outward: the configurations hold no transport that leaves the machine.
 //
@@ -15,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -25,14 +27,16 @@ type Kind string
 
 // The servers this package can start.
 const (
-	Postfix  Kind = "postfix"
-	Chasquid Kind = "chasquid"
-	Aiosmtpd Kind = "aiosmtpd"
-	GoSMTP   Kind = "go-smtp"
+	Postfix   Kind = "postfix"
+	OpenSMTPD Kind = "opensmtpd"
+	Chasquid  Kind = "chasquid"
+	Aiosmtpd  Kind = "aiosmtpd"
+	GoSMTP    Kind = "go-smtp"
+	SMTPSink  Kind = "smtp-sink"
 )
 
 // Kinds lists every server, the hardest to please first.
-var Kinds = []Kind{Postfix, Chasquid, Aiosmtpd, GoSMTP}
+var Kinds = []Kind{Postfix, OpenSMTPD, Chasquid, Aiosmtpd, GoSMTP, SMTPSink}
 
 // The one account and the one mailbox of every server, and the size limit each announces.
 const (
@@ -57,9 +61,10 @@ type Server struct {
 	ServerName string `json:"serverName"` // the name its certificate carries
 	// SMTPPort takes mail for Recipient without AUTH, as an MX does. 0: this server has none (see startChasquid).
 	SMTPPort        int    `json:"smtpPort,omitempty"`
-	SubmissionPort  int    `json:"submissionPort"`  // STARTTLS, then AUTH PLAIN or LOGIN
-	SubmissionsPort int    `json:"submissionsPort"` // implicit TLS, AUTH PLAIN or LOGIN (RFC 8314, 3.3)
-	CA              string `json:"ca"`              // PEM
+	LMTPPort        int    `json:"lmtpPort,omitempty"`        // the same by RFC 2033. 0: this server does not speak LMTP
+	SubmissionPort  int    `json:"submissionPort,omitempty"`  // STARTTLS, then AUTH PLAIN or LOGIN. 0: it has no TLS and no accounts
+	SubmissionsPort int    `json:"submissionsPort,omitempty"` // implicit TLS, AUTH PLAIN or LOGIN (RFC 8314, 3.3). 0: the same
+	CA              string `json:"ca"`                        // PEM
 	Username        string `json:"username"`
 	Password        string `json:"password"`
 	Recipient       string `json:"recipient"`
@@ -70,8 +75,8 @@ type Server struct {
 	stopErr error
 }
 
-// ports are where a server listens; smtp may be 0.
-type ports struct{ smtp, submission, submissions int }
+// ports are where a server listens; 0 where it does not.
+type ports struct{ smtp, lmtp, submission, submissions int }
 
 // backend is what differs between the servers once they run.
 type backend interface {
@@ -98,7 +103,8 @@ func (e *MissingError) Error() string {
 // start only. The caller must call Stop.
 func Start(ctx context.Context, kind Kind) (*Server, error) {
 	start, ok := map[Kind]startFunc{
-		Postfix: startPostfix, Chasquid: startChasquid, Aiosmtpd: startAiosmtpd, GoSMTP: startGoSMTP,
+		Postfix: startPostfix, OpenSMTPD: startOpenSMTPD, Chasquid: startChasquid, Aiosmtpd: startAiosmtpd, GoSMTP: startGoSMTP,
+		SMTPSink: startSMTPSink,
 	}[kind]
 	if !ok {
 		return nil, fmt.Errorf("no mail server is called %q; there are %v", kind, Kinds)
@@ -134,8 +140,8 @@ func (start startFunc) in(ctx context.Context, kind Kind) (*Server, error) {
 	}
 	s := &Server{
 		Kind: kind, Host: "127.0.0.1", ServerName: ServerName,
-		SMTPPort: at.smtp, SubmissionPort: at.submission, SubmissionsPort: at.submissions,
-		CA: string(ws.tls.caPEM), Username: Username, Password: Password, Recipient: Recipient,
+		SMTPPort: at.smtp, LMTPPort: at.lmtp, SubmissionPort: at.submission, SubmissionsPort: at.submissions,
+		CA: ws.tls.CA, Username: Username, Password: Password, Recipient: Recipient,
 		backend: backend, remove: ws.remove,
 	}
 	if err := s.waitReady(ctx, ws.tls.roots); err != nil {
@@ -168,7 +174,7 @@ func (s *Server) Stop() error {
 // waitClosed waits until nothing listens on the ports: children of a server die a moment after it.
 func (s *Server) waitClosed() error {
 	return poll(stopTimeout, func() (bool, error) {
-		for _, port := range []int{s.SMTPPort, s.SubmissionPort, s.SubmissionsPort} {
+		for _, port := range s.Ports() {
 			l, err := net.Listen("tcp", net.JoinHostPort(s.Host, strconv.Itoa(port)))
 			if err != nil {
 				return false, fmt.Errorf("after the stop of %s: %w", s.Kind, err)
@@ -177,6 +183,11 @@ func (s *Server) waitClosed() error {
 		}
 		return true, nil
 	})
+}
+
+// Ports are those on which the server listens.
+func (s *Server) Ports() []int {
+	return slices.DeleteFunc([]int{s.SMTPPort, s.LMTPPort, s.SubmissionPort, s.SubmissionsPort}, func(port int) bool { return port == 0 })
 }
 
 // TB is the part of testing.TB that ForTest uses.

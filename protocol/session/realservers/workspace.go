@@ -20,18 +20,20 @@ import (
 // workspace is the folder of one server, with the certificate that it will show.
 type workspace struct {
 	dir string
-	tls identity
+	tls Identity
 }
 
-// identity is a certificate for ServerName under an authority made for this run, in PEM.
-type identity struct {
-	caPEM, certPEM, keyPEM []byte
-	pair                   tls.Certificate
-	roots                  *x509.CertPool
+// Identity is a certificate for ServerName under an authority made for this run.
+type Identity struct {
+	CA   string // PEM
+	Pair tls.Certificate
+
+	certPEM, keyPEM []byte
+	roots           *x509.CertPool
 }
 
 func newWorkspace(kind Kind) (*workspace, error) {
-	id, err := newIdentity()
+	id, err := NewIdentity()
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +68,8 @@ func (w *workspace) remove() error {
 	})
 }
 
-func newIdentity() (identity, error) {
+// NewIdentity makes an authority and has it sign a certificate.
+func NewIdentity() (Identity, error) {
 	ca := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "smtpscope test authority"},
@@ -87,32 +90,32 @@ func newIdentity() (identity, error) {
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return identity{}, err
+		return Identity{}, err
 	}
 	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return identity{}, err
+		return Identity{}, err
 	}
 	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
 	if err != nil {
-		return identity{}, err
+		return Identity{}, err
 	}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &leafKey.PublicKey, caKey)
 	if err != nil {
-		return identity{}, err
+		return Identity{}, err
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(leafKey)
 	if err != nil {
-		return identity{}, err
+		return Identity{}, err
 	}
-	id := identity{
-		caPEM:   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
+	id := Identity{
+		CA:      string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})),
 		certPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER}),
 		keyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
 		roots:   x509.NewCertPool(),
 	}
-	id.roots.AppendCertsFromPEM(id.caPEM)
-	id.pair, err = tls.X509KeyPair(id.certPEM, id.keyPEM)
+	id.roots.AppendCertsFromPEM([]byte(id.CA))
+	id.Pair, err = tls.X509KeyPair(id.certPEM, id.keyPEM)
 	return id, err
 }
 

@@ -1,5 +1,5 @@
-// Package practice is the mail server that smtpscope brings along: a real SMTP
-// server on loopback, with STARTTLS, implicit TLS and AUTH, that keeps what it
+// Package practice is the mail server that smtpscope brings along: a real SMTP and
+// LMTP server on loopback, with STARTTLS, implicit TLS and AUTH, that keeps what it
 // is sent in a small mailbox so that it can be read back byte for byte.
 //
 // It refuses to know anything of delivery. It accepts mail for every address,
@@ -41,6 +41,7 @@ const (
 	PortSMTP        = 25  // no TLS at first, STARTTLS offered, no AUTH (RFC 5321)
 	PortSubmission  = 587 // STARTTLS, then AUTH, then MAIL (RFC 6409)
 	PortSubmissions = 465 // TLS from the first byte, then AUTH (RFC 8314, 3.3)
+	PortLMTP        = 24  // LMTP, STARTTLS offered, no AUTH (RFC 2033)
 )
 
 // limits are what keep a practice server small. Tests make them smaller.
@@ -90,17 +91,26 @@ type Server struct {
 	serving sync.WaitGroup
 }
 
-// role is one of the three listeners and how it behaves.
+// role is one of the listeners and how it behaves.
 type role struct {
 	port     int
 	implicit bool // TLS from the first byte
 	auth     bool // AUTH offered, and required before MAIL
+	lmtp     bool
+	tls      *tls.Config
 	server   *smtp.Server
 	listener net.Listener
 	address  netip.AddrPort
 }
 
-// Start makes the certificates, listens on three ephemeral loopback ports and
+func (r *role) protocol() string {
+	if r.lmtp {
+		return "LMTP"
+	}
+	return "ESMTP"
+}
+
+// Start makes the certificates, listens on ephemeral loopback ports and
 // serves them until Close.
 func Start(cfg Config) (*Server, error) { return start(cfg, defaults) }
 
@@ -128,6 +138,7 @@ func start(cfg Config, lim limits) (*Server, error) {
 		{port: PortSMTP},
 		{port: PortSubmission, auth: true},
 		{port: PortSubmissions, auth: true, implicit: true},
+		{port: PortLMTP, lmtp: true},
 	} {
 		if err := s.listen(r); err != nil {
 			_ = s.Close()
@@ -143,35 +154,35 @@ func (s *Server) listen(r *role) error {
 		return err
 	}
 	r.address = ln.Addr().(*net.TCPAddr).AddrPort()
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.authority.certificate}
-	if r.implicit {
-		ln = tls.NewListener(ln, tlsConfig)
-	}
+	r.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.authority.certificate}
 
 	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return &session{server: s, role: r, conn: c}, nil
+		f := c.Conn().(*front)
+		f.session = &session{server: s, role: r, conn: c, front: f}
+		return f.session, nil
 	}))
 	server.Domain = Host
-	server.TLSConfig = tlsConfig
+	server.LMTP = r.lmtp
 	server.MaxMessageBytes = s.limits.message
 	server.MaxRecipients = s.limits.recipients
 	server.MaxLineLength = s.limits.line
 	server.ReadTimeout = s.limits.wait
 	server.WriteTimeout = s.limits.write
-	// The mailbox keeps octets as they are, so these two are honest. DSN is
-	// not offered: a server that offers it must send the notifications it is
-	// asked for (RFC 3461), and this one sends nothing.
+	// The mailbox keeps octets as they are, and says on top of a message what was
+	// asked for besides. What a real server would do about it, such as to send
+	// notifications (RFC 3461), this one does not: it sends nothing.
 	server.EnableSMTPUTF8 = true
 	server.EnableBINARYMIME = true
-	// Without AUTH there is nothing that TLS would have to protect, and the
-	// refusal of AUTH can then name the real reason.
-	server.AllowInsecureAuth = !r.auth
+	server.EnableREQUIRETLS = true
+	server.EnableDSN = true
+	server.EnableRRVS = true
+	server.AllowInsecureAuth = true // TLS is the front's
 	server.ErrorLog = serverLog{s.log, r.port}
 
 	r.listener, r.server = ln, server
 	s.roles[r.port] = r
 	s.serving.Go(func() {
-		if err := server.Serve(ln); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := server.Serve(fronts{ln, s, r}); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.log.Error("practice server stopped listening", "port", r.port, "error", err)
 		}
 	})
@@ -224,13 +235,14 @@ type Ports struct {
 	SMTP        int `json:"smtp"`
 	Submission  int `json:"submission"`
 	Submissions int `json:"submissions"`
+	LMTP        int `json:"lmtp"`
 }
 
 // Info describes this server.
 func (s *Server) Info() Info {
 	info := Info{
 		Host:     Host,
-		Ports:    Ports{PortSMTP, PortSubmission, PortSubmissions},
+		Ports:    Ports{PortSMTP, PortSubmission, PortSubmissions, PortLMTP},
 		Username: Username,
 		Password: Password,
 		CA:       s.authority.pem,

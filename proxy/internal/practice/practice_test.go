@@ -156,27 +156,29 @@ const letter = "From: ada@example.org\r\nTo: bob@example.net\r\nSubject: engine\
 
 func TestWhatEachPortOffers(t *testing.T) {
 	s := startTest(t, nil)
-	always := []string{"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "SMTPUTF8", "BINARYMIME", "SIZE 31457280", "LIMITS RCPTMAX=100"}
+	always := []string{"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "SMTPUTF8", "BINARYMIME", "SIZE 31457280", "LIMITS RCPTMAX=100", "DSN", "RRVS",
+		"DELIVERBY", "MT-PRIORITY", "ETRN", "EXPN", "HELP", "XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT", "XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE"}
+	const auth = "AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 PLAIN LOGIN"
 	with := func(more ...string) []string { return append(slices.Clone(always), more...) }
 
 	c := dial(t, s, PortSMTP)
 	assert.ElementsMatch(t, with("STARTTLS"), c.ehlo())
 	c.startTLS(s)
-	assert.ElementsMatch(t, always, c.ehlo())
+	assert.ElementsMatch(t, with("REQUIRETLS"), c.ehlo())
 
 	c = dial(t, s, PortSubmission)
 	assert.ElementsMatch(t, with("STARTTLS"), c.ehlo(), "AUTH must not be offered without TLS")
 	c.startTLS(s)
-	assert.ElementsMatch(t, with("AUTH PLAIN LOGIN"), c.ehlo())
+	assert.ElementsMatch(t, with(auth, "REQUIRETLS"), c.ehlo())
 
 	c = dial(t, s, PortSubmissions)
-	assert.ElementsMatch(t, with("AUTH PLAIN LOGIN"), c.ehlo())
+	assert.ElementsMatch(t, with(auth, "REQUIRETLS"), c.ehlo())
 	assert.Equal(t, "221 2.0.0 Bye", c.do("QUIT"))
 }
 
 func TestLoopbackOnly(t *testing.T) {
 	s := startTest(t, nil)
-	require.Len(t, s.Listeners(), 3)
+	require.Len(t, s.Listeners(), 4)
 	for port, address := range s.Listeners() {
 		assert.True(t, address.Addr().IsLoopback(), "port %d listens on %s", port, address)
 	}
@@ -405,7 +407,15 @@ func TestBadAddresses(t *testing.T) {
 		{"MAIL FROM:<" + strings.Repeat("a", 64) + "@example.org>", "250 "},
 		{"MAIL FROM:<a@[127.0.0.1]>", "250 "},
 		{"MAIL FROM:<a@example.org> SIZE=31457281", "552 5.3.4 "},
-		{"MAIL FROM:<a@example.org> RET=FULL", "504 "},
+		{"MAIL FROM:<a@example.org> RET=FULL ENVID=x", "250 "},
+		{"MAIL FROM:<a@example.org> RET=SOME", "501 "},
+		{"MAIL FROM:<a@example.org> BY=120;R MT-PRIORITY=-3", "250 "},
+		{"MAIL FROM:<a@example.org> by=-1;n", "250 "},
+		{"MAIL FROM:<a@example.org> BY=0;R", "501 5.5.4 "},
+		{"MAIL FROM:<a@example.org> BY=120", "501 5.5.4 "},
+		{"MAIL FROM:<a@example.org> MT-PRIORITY=10", "501 5.5.2 "},
+		{"MAIL FROM:<a@example.org> REQUIRETLS", "530 5.7.0 "},
+		{"MAIL FROM:<a@example.org> COLOR=red", "500 "},
 	}
 	for _, tt := range tests {
 		c := dial(t, s, PortSMTP)
@@ -615,7 +625,7 @@ func TestInfo(t *testing.T) {
 	s := startTest(t, nil)
 	info := s.Info()
 	assert.Equal(t, "mail.practice.test", info.Host)
-	assert.Equal(t, Ports{25, 587, 465}, info.Ports)
+	assert.Equal(t, Ports{SMTP: 25, Submission: 587, Submissions: 465, LMTP: 24}, info.Ports)
 	assert.Equal(t, "ada", info.Username)
 	assert.Equal(t, "engine", info.Password)
 	assert.True(t, strings.HasPrefix(info.CA, "-----BEGIN CERTIFICATE-----\n"))

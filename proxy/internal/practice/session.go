@@ -22,6 +22,10 @@ var (
 		Message: "Must issue a STARTTLS command first"}
 	errNeedAuth = &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0},
 		Message: "Authentication required"}
+	errInClear = &smtp.SMTPError{Code: 523, EnhancedCode: smtp.EnhancedCode{5, 7, 10},
+		Message: "TLS is required"}
+	errRequireTLS = &smtp.SMTPError{Code: 530, EnhancedCode: smtp.EnhancedCode{5, 7, 0},
+		Message: "REQUIRETLS needs TLS (RFC 8689, 4.2.1)"}
 	errBusy = &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1},
 		Message: "Too much mail is arriving at once, try again later"}
 	errStorage = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0},
@@ -33,6 +37,7 @@ type session struct {
 	server *Server
 	role   *role
 	conn   *smtp.Conn
+	front  *front
 
 	// With BDAT go-smtp runs Data in a goroutine of its own, and Reset may
 	// come meanwhile.
@@ -46,6 +51,20 @@ type envelope struct {
 	reversePath  string
 	forwardPaths []string
 	utf8         bool // SMTPUTF8 was asked for
+	begun        bool
+	asked        []string // parameters, of what this server only keeps in mind
+}
+
+func (s *session) begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.envelope.begun
+}
+
+func (s *session) signedIn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.authenticated
 }
 
 func (s *session) Reset() {
@@ -57,23 +76,21 @@ func (s *session) Reset() {
 func (s *session) Logout() error { return nil }
 
 func (s *session) AuthMechanisms() []string {
-	if !s.role.auth {
+	if !s.role.auth || s.front.tlsState() == nil {
 		return nil
 	}
-	return []string{sasl.Plain, sasl.Login}
+	return s.sasl().Mechanisms()
 }
 
 func (s *session) Auth(mechanism string) (sasl.Server, error) {
-	accept := func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.authenticated = true
-	}
-	switch {
-	case !s.role.auth:
+	if !s.role.auth {
 		return nil, errNotHere
-	case slices.Contains(s.AuthMechanisms(), mechanism):
-		return newExchange(mechanism, accept), nil
+	}
+	if s.front.tlsState() == nil {
+		return nil, errInClear
+	}
+	if exchange := s.sasl().New(mechanism); exchange != nil {
+		return exchange, nil
 	}
 	return nil, errMechanism
 }
@@ -81,8 +98,9 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.role.auth && !s.authenticated {
-		if _, encrypted := s.conn.TLSConnectionState(); !encrypted {
+	encrypted := s.front.tlsState() != nil
+	if s.role.auth && !s.authenticated && s.front.xclient["LOGIN"] == "" {
+		if !encrypted {
 			return errNeedTLS
 		}
 		return errNeedAuth
@@ -92,11 +110,24 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 			return err
 		}
 	}
-	s.envelope = envelope{reversePath: from, utf8: opts.UTF8}
+	e := envelope{reversePath: from, utf8: opts.UTF8, begun: true, asked: slices.Clone(s.front.asked)}
+	if opts.RequireTLS {
+		if !encrypted {
+			return errRequireTLS
+		}
+		e.asked = append(e.asked, "REQUIRETLS")
+	}
+	if opts.Return != "" {
+		e.asked = append(e.asked, "RET="+string(opts.Return))
+	}
+	if opts.EnvelopeID != "" {
+		e.asked = append(e.asked, "ENVID="+opts.EnvelopeID)
+	}
+	s.envelope = e
 	return nil
 }
 
-func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := checkPath(to, s.envelope.utf8, smtp.EnhancedCode{5, 1, 3}); err != nil {
@@ -106,43 +137,80 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 		return t.reply
 	}
 	s.envelope.forwardPaths = append(s.envelope.forwardPaths, to)
+	ask := func(text string) {
+		s.envelope.asked = append(s.envelope.asked, text+" for <"+quotePath(to)+">")
+	}
+	if len(opts.Notify) > 0 {
+		var conditions []string
+		for _, n := range opts.Notify {
+			conditions = append(conditions, string(n))
+		}
+		ask("NOTIFY=" + strings.Join(conditions, ","))
+	}
+	if since := opts.RequireRecipientValidSince; !since.IsZero() {
+		ask("RRVS=" + since.Format(time.RFC3339))
+	}
 	return nil
 }
 
 // Data reads the message to its end, stores it and answers with its queue id.
 func (s *session) Data(r io.Reader) error {
+	stored, env, received, err := s.store(r)
+	defer s.server.inFlight.Add(-received)
+	if err != nil {
+		return err
+	}
+	for _, to := range env.forwardPaths {
+		if t, ok := findTrick(to); ok && t.afterData {
+			return t.reply
+		}
+	}
+	return stored()
+}
+
+// LMTPData does so for each recipient (RFC 2033, 4.2).
+func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
+	stored, env, received, err := s.store(r)
+	defer s.server.inFlight.Add(-received)
+	if err != nil {
+		return err
+	}
+	for _, to := range env.forwardPaths {
+		if t, ok := findTrick(to); ok && t.afterData {
+			status.SetStatus(to, t.reply)
+		} else {
+			status.SetStatus(to, stored())
+		}
+	}
+	return nil
+}
+
+// store reads the message to its end. What it returns stores it and says so, once or
+// for each recipient.
+func (s *session) store(r io.Reader) (stored func() error, env envelope, received int64, err error) {
 	s.mu.Lock()
-	env := s.envelope
+	env = s.envelope
 	env.forwardPaths = slices.Clone(env.forwardPaths)
 	s.mu.Unlock()
 
 	var message bytes.Buffer
 	id := newQueueID()
 	s.writeTrace(&message, env, id)
-	received, err := s.receive(&message, r)
-	defer s.server.inFlight.Add(-received)
+	received, err = s.receive(&message, r)
 	if errors.Is(err, smtp.ErrTooLongLine) {
 		s.hangUp(fmt.Sprintf("500 5.5.2 A line of the message is longer than %d octets (RFC 5321, 4.5.3.1.6 allows 1000), closing", s.server.limits.line))
-		return err
 	}
-	if err != nil {
-		return err
-	}
-
-	for _, to := range env.forwardPaths {
-		if t, ok := findTrick(to); ok && t.afterData {
-			return t.reply
+	return sync.OnceValue(func() error {
+		switch err := s.server.mailbox.put(id, message.Bytes()); {
+		case errors.Is(err, errTooBig):
+			return smtp.ErrDataTooLarge
+		case err != nil:
+			s.server.log.Error("practice message not stored", "error", err)
+			return errStorage
 		}
-	}
-	switch err := s.server.mailbox.put(id, message.Bytes()); {
-	case errors.Is(err, errTooBig):
-		return smtp.ErrDataTooLarge
-	case err != nil:
-		s.server.log.Error("practice message not stored", "error", err)
-		return errStorage
-	}
-	s.server.log.Info("practice message stored", "octets", received, "recipients", len(env.forwardPaths))
-	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "OK: queued as " + id}
+		s.server.log.Info("practice message stored", "octets", received, "recipients", len(env.forwardPaths))
+		return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "OK: queued as " + id}
+	}), env, received, err
 }
 
 // receive reads the message in pieces. It moves the deadline along, since
@@ -199,24 +267,34 @@ func (s *session) writeTrace(w *bytes.Buffer, env envelope, id string) {
 		address = "[" + host + "]"
 	}
 	fmt.Fprintf(w, "Return-Path: <%s>\r\n", quotePath(env.reversePath))
+	writeList(w, "X-Practice-Asked", env.asked)
+	writeList(w, "X-Practice-XCLIENT", s.front.xclient.list())
+	writeList(w, "X-Practice-XFORWARD", s.front.xforward.list())
 	fmt.Fprintf(w, "Received: from %s (%s)\r\n", traceName(s.conn.Hostname(), address), address)
-	state, encrypted := s.conn.TLSConnectionState()
-	clauses := []string{"by", Host, "with", s.protocol(env, encrypted), "id", id}
+	state := s.front.tlsState()
+	clauses := []string{"by", Host, "with", s.protocol(env, state != nil), "id", id}
 	// With several recipients a "for" would tell each of the others (RFC 5321, 7.2).
 	if len(env.forwardPaths) == 1 {
 		clauses = append(clauses, "\r\n\tfor", "<"+quotePath(env.forwardPaths[0])+">")
 	}
-	if encrypted {
+	if state != nil {
 		clauses = append(clauses, "\r\n\ttls", tls.CipherSuiteName(state.CipherSuite)) // RFC 8314, 4.3
 	}
 	fmt.Fprintf(w, "\t%s;\r\n\t%s\r\n", strings.ReplaceAll(strings.Join(clauses, " "), " \r\n", "\r\n"), time.Now().Format(time.RFC1123Z))
 }
 
+// writeList writes a header field with an item a line, none when there are no items.
+func writeList(w *bytes.Buffer, field string, items []string) {
+	if len(items) > 0 {
+		fmt.Fprintf(w, "%s: %s\r\n", field, strings.Join(items, ";\r\n\t"))
+	}
+}
+
 // protocol is the value of "with" (RFC 3848; RFC 6531, 4.3).
 func (s *session) protocol(env envelope, encrypted bool) string {
-	name := "ESMTP"
+	name := s.role.protocol()
 	if env.utf8 {
-		name = "UTF8SMTP"
+		name = "UTF8" + strings.TrimPrefix(name, "E") // UTF8SMTP, UTF8LMTP
 	}
 	if encrypted {
 		name += "S"

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hack-pad/hackpadfs"
+	"golang.org/x/text/unicode/norm"
 
 	"smtpscope/protocol/session"
 	"smtpscope/protocol/trace"
@@ -129,7 +130,7 @@ func (e *Experiment) Start(ctx context.Context) error {
 	plan := *c.Plan
 	plan.TLS.CA = append([]string{ca.pem}, plan.TLS.CA...)
 	e.session = session.New(session.Config{Plan: &plan, Dial: e.dial, Tool: c.Tool, Sink: sink{e}, Hosts: e.hosts(),
-		Pending: e.pending, Now: e.lab.Now, KeyLog: c.KeyLog})
+		Pending: e.pending, Now: e.lab.Now, KeyLog: c.KeyLog, NFKC: norm.NFKC.String})
 	e.packets = newPackets(e.session.Recorder(), trace.HostClient)
 	domains := map[string][]string{}
 	for _, p := range e.places {

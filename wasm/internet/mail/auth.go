@@ -1,16 +1,17 @@
 package mail
 
 import (
-	"slices"
+	"crypto/tls"
+	"net"
 
-	gosasl "github.com/emersion/go-sasl"
+	"github.com/emersion/go-sasl"
 
-	"smtpscope/protocol/sasl"
+	"smtpscope/protocol/sasl/saslserver"
 )
 
 var (
 	errCredentials = reply(535, 5, 7, 8, "Authentication failed: user name or password is wrong")
-	errMechanism   = reply(504, 5, 5, 4, "Unknown mechanism, PLAIN and LOGIN are offered")
+	errMechanism   = reply(504, 5, 5, 4, "This mechanism is not offered")
 	errNoAccounts  = reply(502, 5, 5, 1, "There is nobody here who could sign in")
 	errMalformed   = reply(501, 5, 5, 2, "The response does not have the form that the mechanism asks for")
 )
@@ -20,28 +21,39 @@ func (s *inbound) AuthMechanisms() []string {
 	if len(s.server.Accounts) == 0 {
 		return nil
 	}
-	return []string{gosasl.Plain, gosasl.Login}
+	return s.sasl().Mechanisms()
 }
 
 // Auth implements smtp.AuthSession.
-func (s *inbound) Auth(mechanism string) (gosasl.Server, error) {
-	switch {
-	case len(s.server.Accounts) == 0:
+func (s *inbound) Auth(mechanism string) (sasl.Server, error) {
+	if len(s.server.Accounts) == 0 {
 		return nil, errNoAccounts
-	case slices.Contains(s.AuthMechanisms(), mechanism):
-		return sasl.NewServer(mechanism, s.signIn, errMalformed), nil
+	}
+	if exchange := s.sasl().New(mechanism); exchange != nil {
+		return exchange, nil
 	}
 	return nil, errMechanism
 }
 
-// signIn judges credentials. Nobody may act for someone else.
-func (s *inbound) signIn(identity, username, password string) error {
-	right, known := s.server.Accounts[username]
-	if !known || right != password || identity != "" && identity != username {
-		return errCredentials
+// sasl is the server's side of AUTH on a connection.
+func (s *inbound) sasl() saslserver.Config {
+	c := saslserver.Config{
+		Password: func(username string) (string, bool) {
+			password, known := s.server.Accounts[username]
+			return password, known
+		},
+		Accept: func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.signedIn = true
+		},
+		Wrong: errCredentials, Malformed: errMalformed,
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.signedIn = true
-	return nil
+	for _, conn := range []net.Conn{s.conn.Conn(), s.line.Conn} { // STARTTLS, or TLS from the first octet on
+		if t, ok := conn.(*tls.Conn); ok {
+			state := t.ConnectionState()
+			c.TLS = &state
+		}
+	}
+	return c
 }

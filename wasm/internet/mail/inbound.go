@@ -48,6 +48,7 @@ type envelope struct {
 	id   string // the message's queue id
 	from string // reverse-path
 	to   []string
+	utf8 bool // SMTPUTF8 was asked for
 }
 
 func newInbound(v *server, c *smtp.Conn) *inbound {
@@ -65,7 +66,7 @@ func (s *inbound) Reset() {
 func (s *inbound) Logout() error { return nil }
 
 // Mail implements smtp.Session.
-func (s *inbound) Mail(from string, _ *smtp.MailOptions) error {
+func (s *inbound) Mail(from string, opts *smtp.MailOptions) error {
 	if s.server.Quirks.Shutdown == "MAIL" {
 		return s.hangUp(s.server.shuttingDown())
 	}
@@ -75,12 +76,12 @@ func (s *inbound) Mail(from string, _ *smtp.MailOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case from != "" && !valid(from):
+	case from != "" && !valid(from, opts.UTF8):
 		return errSender
 	case len(s.server.Accounts) > 0 && !s.signedIn && (s.line.door.submission || s.server.local(from)):
 		return errNeedAuth
 	}
-	s.envelope = envelope{from: from}
+	s.envelope = envelope{from: from, utf8: opts.UTF8}
 	return nil
 }
 
@@ -94,7 +95,7 @@ func (s *inbound) Rcpt(to string, _ *smtp.RcptOptions) error {
 	defer s.mu.Unlock()
 	local := s.server.local(to)
 	switch {
-	case !valid(to):
+	case !valid(to, s.envelope.utf8):
 		return errRecipient
 	case !local && !s.signedIn && !s.server.Relay:
 		return errRelaying

@@ -13,15 +13,20 @@ import (
 // address in either form stays none.
 func quoted(path string) string {
 	at := strings.LastIndexByte(path, '@')
-	if _, err := protocol.Rcpt(path); err == nil || at < 0 {
+	if _, err := protocol.RcptUTF8(path); err == nil || at < 0 {
 		return path
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path[:at]) + `"` + path[at:]
 }
 
-// valid reports whether a path can be sent on, and so whether to take it.
-func valid(path string) bool {
-	_, err := protocol.Rcpt(path)
+// valid reports whether a path can be sent on, and so whether to take it. UTF-8 in it
+// needs SMTPUTF8 (RFC 6531, 3.3).
+func valid(path string, utf8 bool) bool {
+	parse := protocol.Rcpt
+	if utf8 {
+		parse = protocol.RcptUTF8
+	}
+	_, err := parse(path)
 	return err == nil
 }
 

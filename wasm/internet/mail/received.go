@@ -11,7 +11,7 @@ import (
 func (s *inbound) received(e envelope) string {
 	address := "[" + s.client() + "]"
 	var b strings.Builder
-	fmt.Fprintf(&b, "Received: from %s (%s)\r\n\tby %s with %s id %s", clientName(s.conn.Hostname(), address), address, s.server.Name, s.with(), e.id)
+	fmt.Fprintf(&b, "Received: from %s (%s)\r\n\tby %s with %s id %s", clientName(s.conn.Hostname(), address), address, s.server.Name, s.with(e.utf8), e.id)
 	if len(e.to) == 1 { // of several, each would learn of the others (RFC 5321, 7.2)
 		fmt.Fprintf(&b, "\r\n\tfor <%s>", e.to[0])
 	}
@@ -19,14 +19,20 @@ func (s *inbound) received(e envelope) string {
 	return b.String()
 }
 
-// with names the protocol (RFC 3848).
-func (s *inbound) with() string {
+// with names the protocol (RFC 3848; RFC 6531, 4.3).
+func (s *inbound) with(utf8 bool) string {
 	_, upgraded := s.conn.TLSConnectionState()
 	secure := upgraded || s.line.door.implicit != nil
 	if !secure && !s.line.extended {
 		return "SMTP"
 	}
 	name := "ESMTP"
+	if s.line.door.lmtp {
+		name = "LMTP"
+	}
+	if utf8 {
+		name = "UTF8" + strings.TrimPrefix(name, "E")
+	}
 	if secure {
 		name += "S"
 	}

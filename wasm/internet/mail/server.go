@@ -25,8 +25,8 @@ type Server struct {
 	Name    string   // domain name of the host: in the greeting, in Received, in bounces
 	Domains []string // mail for these goes to mailboxes here
 
-	// Accounts are passwords by user names. With any, AUTH PLAIN and LOGIN are
-	// offered, also without TLS, and whoever has signed in may send to anybody. Who
+	// Accounts are passwords by user names. With any, AUTH is offered, also without
+	// TLS, and whoever has signed in may send to anybody. Who
 	// has not cannot submit: not on ports 587 and 465 (RFC 6409, 4.3), and on port 25
 	// not from an address of Domains. Other servers still bring mail for Domains there.
 	Accounts map[string]string
@@ -39,6 +39,7 @@ type Server struct {
 
 // Ports that a server listens on.
 const (
+	portLMTP        = 24 // RFC 2033; only at a final server
 	portSMTP        = 25
 	portSubmission  = 587 // RFC 6409
 	portSubmissions = 465 // RFC 8314, 3.3: TLS from the first octet on
@@ -74,6 +75,9 @@ type server struct {
 	working  bool
 	wake     context.CancelFunc // ends the worker's sleep
 }
+
+// final reports that whatever this server takes is for mailboxes here.
+func (v *server) final() bool { return len(v.Accounts) == 0 && !v.Relay }
 
 // Start makes a server listen: on TCP ports 25, 587 and, if it has TLS, 465, and on
 // UDP port 25 to show what SMTP is like without TCP. With Quirks.Down it does so later.
@@ -112,6 +116,9 @@ func (v *server) listen() error {
 	if v.tls != nil {
 		doors = append(doors, door{network: "tcp", port: portSubmissions, implicit: v.tls, submission: true})
 	}
+	if v.final() {
+		doors = append(doors, door{network: "tcp", port: portLMTP, upgrade: upgrade, lmtp: true})
+	}
 	for _, d := range doors {
 		if err := v.Host.Serve(d.network, d.port, func(l net.Listener) { v.serve(d, l) }); err != nil {
 			return fmt.Errorf("mail: %s cannot listen: %w", v.Name, err)
@@ -127,6 +134,7 @@ type door struct {
 	upgrade    *tls.Config // for STARTTLS; nil: not offered
 	implicit   *tls.Config // for TLS from the first octet on; nil: none
 	submission bool        // only who has signed in may send
+	lmtp       bool
 }
 
 // serve runs go-smtp until the listener is closed.
@@ -144,6 +152,9 @@ func (v *server) serve(d door, l net.Listener) {
 	g.MaxLineLength = maxLine
 	g.ReadTimeout, g.WriteTimeout = patience, patience
 	g.AllowInsecureAuth = true
+	g.LMTP = d.lmtp
+	// Who relays would have to find all of these at the next server.
+	g.EnableSMTPUTF8, g.EnableBINARYMIME, g.EnableREQUIRETLS, g.EnableRRVS = v.final(), v.final(), v.final(), v.final()
 	g.ErrorLog = log.New(io.Discard, "", 0)
 	g.Serve(lines{l, v, d}) //nolint:errcheck // that the lab was closed is no error
 }

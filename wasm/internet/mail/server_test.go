@@ -106,8 +106,8 @@ func TestOffers(t *testing.T) {
 		port     string
 		has, not []string
 	}{
-		"plain":         {exchange, "25", []string{"PIPELINING", "8BITMIME", "STARTTLS", "SIZE 50000000"}, []string{"AUTH"}},
-		"accounts":      {mine, "587", []string{"STARTTLS", "AUTH PLAIN LOGIN"}, nil},
+		"plain":         {exchange, "25", []string{"PIPELINING", "8BITMIME", "STARTTLS", "SIZE 50000000", "SMTPUTF8", "BINARYMIME", "RRVS"}, []string{"AUTH", "REQUIRETLS"}},
+		"accounts":      {mine, "587", []string{"STARTTLS", "AUTH SCRAM-SHA-256 SCRAM-SHA-1 PLAIN LOGIN"}, []string{"SMTPUTF8", "BINARYMIME", "RRVS"}},
 		"no STARTTLS":   {quirky(exchange, Quirks{NoSTARTTLS: true}), "25", []string{"PIPELINING"}, []string{"STARTTLS"}},
 		"no PIPELINING": {quirky(exchange, Quirks{NoPipelining: true}), "25", []string{"8BITMIME"}, []string{"PIPELINING", "STARTTLS"}},
 		"size":          {quirky(exchange, Quirks{Size: 4711}), "25", []string{"SIZE 4711"}, nil},
