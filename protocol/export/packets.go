@@ -14,7 +14,8 @@ import (
 // Packets is what a capture on one host of a lab would have seen: the packets that
 // it sent when it sent them, and those that reached it when they did, with the bit
 // that was flipped on the way. Packets of which the trace kept only the head are
-// left out, and counted in the comment.
+// left out, and counted in the comment. A session that was not in a lab has no
+// packets: see Segments.
 func Packets(t *trace.Trace, host string) Capture {
 	c := Capture{
 		OS: "simulated", Application: t.Meta.Tool,

@@ -1,8 +1,3 @@
-// Package export writes what was recorded in the formats of other programs.
-//
-// PCAPNG is for Wireshark and its kin: the packets, comments on them, and the
-// keys that open the TLS inside. The package takes packets as they are: it
-// neither parses nor builds any, and it redacts nothing.
 package export
 
 import (

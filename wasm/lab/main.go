@@ -10,15 +10,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"syscall/js"
 	"time"
 
 	"github.com/hack-pad/hackpadfs/mem"
 
 	"smtpscope/protocol"
-	"smtpscope/protocol/export"
 	"smtpscope/protocol/session"
-	"smtpscope/protocol/trace"
 	"smtpscope/wasm/bridge"
 	"smtpscope/wasm/internet/experiment"
 )
@@ -43,12 +40,8 @@ func main() {
 }
 
 func (l *lab) receive(m bridge.Message) {
-	switch m.Type() {
-	case "run":
+	if m.Type() == "run" {
 		l.start(m)
-		return
-	case "export":
-		go l.export(m)
 		return
 	}
 	if l.cancel == nil {
@@ -85,7 +78,7 @@ func (l *lab) start(m bridge.Message) {
 		t := session.Unrunnable(tool, err, l.sink)
 		bridge.PostJSON("start", "meta", t.Meta)
 		l.sink.Flush()
-		bridge.PostJSON("done", "result", t.Result)
+		bridge.Done(t, nil)
 		return
 	}
 	go l.drive()
@@ -106,7 +99,7 @@ func (l *lab) drive() {
 		switch {
 		case over:
 			cancel()
-			bridge.PostJSON("done", "result", l.run.Result().Result)
+			bridge.Done(l.run.Result(), l.keys.Bytes())
 			return
 		case l.run.Waiting():
 			<-l.goOn
@@ -131,24 +124,4 @@ func (l *lab) pending(p *session.Pending) {
 	case l.goOn <- struct{}{}:
 	default:
 	}
-}
-
-// export answers with a capture file of a trace.
-func (l *lab) export(m bridge.Message) {
-	t, err := trace.Decode([]byte(m.Text("trace")))
-	var file bytes.Buffer
-	if err == nil {
-		c := export.Packets(t, m.Text("host"))
-		if m.Text("secrets") != "" {
-			c.Secrets = l.keys.Bytes()
-		}
-		err = export.WritePCAPNG(&file, c)
-	}
-	if err != nil {
-		bridge.Post("exported", map[string]any{"problem": err.Error()})
-		return
-	}
-	b := js.Global().Get("Uint8Array").New(file.Len())
-	js.CopyBytesToJS(b, file.Bytes())
-	bridge.Post("exported", map[string]any{"bytes": b})
 }
