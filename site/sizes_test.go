@@ -20,7 +20,10 @@ import (
 const shellBudget = 60_000 // index.html and all JavaScript and CSS before the first run
 
 // engineBudgets are those of the engines, of which a visitor downloads what a run needs.
-var engineBudgets = map[string]int64{"live": 1_700_000, "lab": 2_700_000}
+var engineBudgets = map[string]int64{"live": 1_700_000, "lab": 2_700_000, "desk": 1_100_000}
+
+// rootsBudget is that of the certificates of public authorities, which only sessions with live targets over TLS fetch.
+const rootsBudget = 100_000
 
 // released skips the test when dist does not hold a page whose sizes count; in CI it fails it.
 func released(t *testing.T) {
@@ -96,6 +99,11 @@ func TestBudgets(t *testing.T) {
 	assert.LessOrEqual(t, sum, int64(shellBudget), "the shell")
 	seen := map[string]bool{}
 	for name, n := range size {
+		if strings.HasPrefix(name, "assets/roots-") && strings.HasSuffix(name, ".der.br") {
+			seen["roots"] = true
+			t.Logf("brotli: roots %d of %d bytes", n, rootsBudget)
+			assert.LessOrEqual(t, n, int64(rootsBudget), name)
+		}
 		if file, ok := strings.CutSuffix(strings.TrimPrefix(name, "assets/"), ".wasm.br"); ok {
 			engine, _, _ := strings.Cut(file, "-")
 			seen[engine] = true
@@ -104,7 +112,7 @@ func TestBudgets(t *testing.T) {
 			assert.LessOrEqual(t, n, engineBudgets[engine], name)
 		}
 	}
-	assert.Len(t, seen, len(engineBudgets), "an engine is missing")
+	assert.Len(t, seen, len(engineBudgets)+1, "an engine or the roots are missing")
 }
 
 func TestEveryFileHasItsCompressedForms(t *testing.T) {

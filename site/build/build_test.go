@@ -5,17 +5,21 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"smtpscope/wasm/roots"
 )
 
 // fixture writes a small project of the same shape as this one.
@@ -26,6 +30,7 @@ func fixture(t *testing.T, overrides map[string]string) project {
 		"go.mod":             "module fixture\n\ngo 1.26\n",
 		"wasm/live/main.go":  "package main\n\nfunc main() { println(\"live\") }\n",
 		"wasm/lab/main.go":   "package main\n\nfunc main() { println(\"lab\") }\n",
+		"wasm/desk/main.go":  "package main\n\nfunc main() { println(\"desk\") }\n",
 		"site/index.html":    `<link rel="stylesheet" href="src/page.css"><script type="module" src="src/page.ts"></script><a href="other/x">x</a>`,
 		"site/src/page.css":  "body { color: red }\n",
 		"site/src/page.ts":   "import \"./page.css\";\nimport { worker, live } from \"virtual:assets\";\nimport book from \"virtual:book\";\nimport transitions from \"virtual:transitions\";\nconsole.log(worker, live, Object.keys(book).length, transitions.length);\n",
@@ -212,6 +217,35 @@ func TestInstall(t *testing.T) {
 	assert.Len(t, onDisk(t, p.path(".cache/compressed")), 2)
 }
 
+func TestFilesOfOneContentAreCompressedOnce(t *testing.T) {
+	p := fixture(t, nil)
+	require.NoError(t, p.install(t.Context(), files{"a.js": []byte("same"), "b.js": []byte("same"), "c.js": []byte("other")}))
+	built := onDisk(t, p.path("site/dist"))
+	for _, form := range []string{"br", "gz"} {
+		a, err := os.ReadFile(p.path("site/dist/a.js." + form))
+		require.NoError(t, err)
+		b, err := os.ReadFile(p.path("site/dist/b.js." + form))
+		require.NoError(t, err)
+		assert.Equal(t, a, b)
+	}
+	assert.Len(t, built, 3*3+2, "three forms of three files")
+	assert.Len(t, onDisk(t, p.path(".cache")), 2*2, "two forms of two contents, and nothing else")
+}
+
+func TestBuildsBesideEachOtherShareTheCache(t *testing.T) {
+	p := fixture(t, nil)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			made := files{"same.js": []byte("same"), "own.js": fmt.Append(nil, i)}
+			_, err := p.compress(t.Context(), made)
+			assert.NoError(t, err)
+			assert.Len(t, made, 2*3)
+		})
+	}
+	wg.Wait()
+}
+
 func TestReleaseIsCompressedBetter(t *testing.T) {
 	p := fixture(t, nil)
 	// Varied enough that the qualities differ.
@@ -260,6 +294,10 @@ func TestBuildPage(t *testing.T) {
 	assert.Contains(t, page, live)
 	assert.Contains(t, built, lab+".br")
 	assert.Contains(t, built, live+".br")
+	authorities, file := named(t, built, "assets/roots-????????.der")
+	assert.Contains(t, built, authorities+".br")
+	_, err := roots.Pool([]byte(file))
+	assert.NoError(t, err)
 
 	require.NoError(t, os.WriteFile(p.path("wasm/live/main.go"), []byte("package main\n\nfunc main() { x }\n"), 0o644))
 	assert.ErrorContains(t, p.buildPage(ctx), "main.go:3:15")

@@ -45,7 +45,7 @@ func (p project) virtualModules(ctx context.Context) (modules, error) {
 	}
 	return modules{
 		"transitions": {string(transitions), api.LoaderJSON},
-		"book":        {string(book.JSON), api.LoaderJSON},
+		"book":        {string(book.JSON()), api.LoaderJSON},
 		"wasm_exec":   {string(wasmExec), api.LoaderJS},
 	}, nil
 }
@@ -199,7 +199,7 @@ func (p project) buildTests(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.setAssets(map[string]string{"worker": assets + "/worker.js", "live": assets + "/live.wasm", "lab": assets + "/lab.wasm"})
+	m.setAssets(map[string]string{"worker": assets + "/worker.js", "live": assets + "/live.wasm", "lab": assets + "/lab.wasm", "desk": assets + "/desk.wasm", "roots": assets + "/roots.der"})
 	var tests []string
 	err = filepath.WalkDir(p.path("site/test"), func(name string, d fs.DirEntry, err error) error {
 		if err == nil && (strings.HasSuffix(name, ".test.ts") || strings.HasSuffix(name, ".bench.ts")) {

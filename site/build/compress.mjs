@@ -1,6 +1,6 @@
 // Compresses files. Standard input is a JSON array of {in, out, format: "br" | "gz", quality}.
 
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { buffer } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
@@ -16,9 +16,6 @@ const formats = {
 const jobs = JSON.parse(await buffer(process.stdin));
 await Promise.all(
   jobs.map(async ({ in: source, out, format, quality }) => {
-    const compressed = await formats[format](await readFile(source), quality);
-    // A half-written file would be taken for the whole one next time.
-    await writeFile(`${out}.unfinished`, compressed);
-    await rename(`${out}.unfinished`, out);
+    await writeFile(out, await formats[format](await readFile(source), quality));
   }),
 );

@@ -9,6 +9,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -68,7 +69,8 @@ type job struct {
 
 // compress adds F.br and F.gz for every F, and returns the names of the .br files. Node does the work: its brotli is twice as
 // fast as the one written in Go, and the build needs Node for its packages anyway. Results are kept in .cache/compressed
-// under the hash of what was compressed, so that only new content costs time.
+// under the hash of what was compressed, so that only new content costs time. Another build may use it at the same time:
+// what comes into it is whole, and nothing is read that the other may remove.
 func (p project) compress(ctx context.Context, made files) ([]string, error) {
 	quality := bestBrotli
 	if p.fast {
@@ -78,45 +80,58 @@ func (p project) compress(ctx context.Context, made files) ([]string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return nil, err
 	}
-	type form struct{ name, cached string }
+	work, err := os.MkdirTemp(p.path(".cache"), "compressing")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(work) //nolint:errcheck // it is of no use, and harms nobody
 	var (
-		forms   []form
 		brotli  []string
 		jobs    []job
-		sources = map[string]bool{} // hashes in use
+		wanted  = map[string][]string{} // names of files by what the job makes
+		sources = map[string]bool{}     // hashes in use
 	)
 	for _, name := range slices.Sorted(maps.Keys(made)) {
 		sum := sha256.Sum256(made[name])
 		hash := hex.EncodeToString(sum[:])
 		sources[hash] = true
-		in := filepath.Join(cache, hash)
 		for _, f := range []struct {
 			format  string
 			quality int
 		}{{"br", quality}, {"gz", 9}} {
-			out := fmt.Sprintf("%s.%s%d", in, f.format, f.quality)
-			forms = append(forms, form{name + "." + f.format, out})
+			form, out := name+"."+f.format, fmt.Sprintf("%s.%s%d", hash, f.format, f.quality)
 			if f.format == "br" {
-				brotli = append(brotli, name+".br")
+				brotli = append(brotli, form)
 			}
-			if _, err := os.Stat(out); err == nil {
+			if content, err := os.ReadFile(filepath.Join(cache, out)); err == nil {
+				made[form] = content
 				continue
 			}
+			wanted[out] = append(wanted[out], form)
+			if len(wanted[out]) > 1 { // two files of the same content
+				continue
+			}
+			in := filepath.Join(work, hash)
 			if err := writeChanged(in, made[name]); err != nil {
 				return nil, err
 			}
-			jobs = append(jobs, job{In: in, Out: out, Format: f.format, Quality: f.quality})
+			jobs = append(jobs, job{In: in, Out: filepath.Join(work, out), Format: f.format, Quality: f.quality})
 		}
 	}
 	if err := runJobs(ctx, jobs); err != nil {
 		return nil, err
 	}
-	for _, f := range forms {
-		content, err := os.ReadFile(f.cached)
+	for out, forms := range wanted {
+		content, err := os.ReadFile(filepath.Join(work, out))
 		if err != nil {
 			return nil, err
 		}
-		made[f.name] = content
+		for _, form := range forms {
+			made[form] = content
+		}
+		if err := os.Rename(filepath.Join(work, out), filepath.Join(cache, out)); err != nil {
+			return nil, err
+		}
 	}
 	return brotli, pruneCache(cache, sources)
 }
@@ -137,18 +152,18 @@ func runJobs(ctx context.Context, jobs []job) error {
 	return nil
 }
 
-// pruneCache removes what was compressed from content that is no longer built, and the uncompressed copies.
+// pruneCache removes what was compressed from content that is no longer built.
 func pruneCache(cache string, sources map[string]bool) error {
 	entries, err := os.ReadDir(cache)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		hash, form, _ := strings.Cut(e.Name(), ".")
-		if form == "" || !sources[hash] {
-			if err := os.Remove(filepath.Join(cache, e.Name())); err != nil {
-				return err
-			}
+		if hash, _, _ := strings.Cut(e.Name(), "."); sources[hash] {
+			continue
+		}
+		if err := os.Remove(filepath.Join(cache, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	return nil

@@ -19,6 +19,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+
+	"smtpscope/wasm/roots"
 )
 
 // project is the repository that is built.
@@ -87,6 +89,12 @@ func (p project) buildPage(ctx context.Context) error {
 		names[engine] = hashedName(engine, ".wasm", code)
 		made[names[engine]] = code
 	}
+	authorities, err := roots.Bundle()
+	if err != nil {
+		return err
+	}
+	names["roots"] = hashedName("roots", ".der", authorities)
+	made[names["roots"]] = authorities
 	modules.setAssets(names)
 	if names["worker"], err = p.bundleWorker(made, modules); err != nil {
 		return err
@@ -99,7 +107,7 @@ func (p project) buildPage(ctx context.Context) error {
 }
 
 // engines are the programs of wasm/ that the page runs.
-var engines = []string{"lab", "live"}
+var engines = []string{"desk", "lab", "live"}
 
 // smallCode keeps the compiler from copying functions into their callers, save in the packages that carry the bulk of TLS:
 // without them it would be three times slower, with them it is as fast as a build that inlines everywhere, and a

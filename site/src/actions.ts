@@ -1,12 +1,15 @@
 // How the elements of the page tell <smtp-scope> what its user wants. The events
 // bubble to it and no further.
 
+import type { Format } from "./files.ts";
 import type { Form } from "./plan.ts";
 import type { Packets, Pane, Scale } from "./view.ts";
 
 export type Action =
-  | { do: "run" | "step" | "pause" | "reset" | "stop" | "retry" | "theme" | "plan" | "sheet" | "end" | "help" | "open" | "stored" | "takeover" }
-  | { do: "save"; format: "json" | "text" | "pcapng"; host?: string }
+  | { do: "run" | "step" | "pause" | "reset" | "stop" | "retry" | "theme" | "plan" | "sheet" | "end" | "help" | "open" | "stored" | "takeover" | "console" }
+  | { do: "save"; format: Format; host?: string }
+  /** Shows the session as a command of another tool. */
+  | { do: "command" }
   | { do: "secrets"; include: boolean }
   | { do: "show"; what: Pane }
   | { do: "scale"; scale: Scale }
@@ -17,7 +20,8 @@ export type Action =
   | { do: "packet" | "smtp"; by: 1 | -1 }
   | { do: "pick"; key: string }
   | { do: "cursor"; upto: number }
-  | { do: "draft"; text: string };
+  /** A command for the line of a paused session, to be completed there. */
+  | { do: "draft"; verb: string };
 
 export function act(from: EventTarget, action: Action): void {
   from.dispatchEvent(new CustomEvent<Action>("scope-do", { detail: action, bubbles: true, composed: false }));

@@ -1,7 +1,7 @@
 // Reads a saved trace, as strictly as protocol/trace does: what is unknown, out
 // of order or out of range is an error that says where.
 
-import { fromBase64, isStreamName, Stream, TraceStore, VERSION, type PacketData, type SavedTrace, type TraceEvent } from "./trace.ts";
+import { fromBase64, isStreamName, Stream, TraceStore, VERSION, type Finding, type PacketData, type SavedTrace, type TraceEvent } from "./trace.ts";
 
 export class TraceError extends Error {
   override name = "TraceError";
@@ -16,7 +16,7 @@ const ERROR = { code: "string", message: "string", rule: "string?", retryAfter: 
 
 const TUNNEL = {
   host: "string?", port: "int?", addresses: optional(["string"]), address: "string?", local: "string?",
-  resolve: "int?", connect: "int?", direct: "boolean?",
+  resolve: "int?", connect: "int?", session: "string?", direct: "boolean?",
 };
 const HANDSHAKE = {
   started: "int", version: "string?", suite: "string?", group: "string?", serverName: "string?", alpn: "string?",
@@ -42,6 +42,10 @@ const STATE = {
     outstanding: "int", inFlight: "int", sendWindow: "int", receiveWindow: "int", sendBuffered: "int", unread: "int", mss: "int",
   }),
 };
+const SAMPLE = {
+  state: "string", rtt: "int?", rttvar: "int?", minRTT: "int?", rto: "int?", cwnd: "int?", ssthresh: "int?", mss: "int?", unacked: "int?", inFlight: "int?",
+  retransmits: "int?", deliveryRate: "int?", sendWindow: "int?", receiveWindow: "int?", sendScale: "int?", receiveScale: "int?",
+};
 const MAIL = {
   host: "string", queueID: "string", from: "string", to: nullable(["string"]), size: "int?", attempt: "int?", next: "string?", hop: "int?",
   reason: "string?", retry: "int?", mailbox: "string?",
@@ -52,11 +56,12 @@ const KINDS: Record<string, Record<string, Shape | null>> = {
   dns: { query: PACKET, answer: PACKET },
   ip: { packet: PACKET },
   udp: { datagram: PACKET },
-  tcp: { segment: PACKET, state: STATE, analysis: { packet: "int", host: "string", marks: ["string"], duplicateACK: "int?" } },
+  tcp: { segment: PACKET, state: STATE, sample: SAMPLE, analysis: { packet: "int", host: "string", marks: ["string"], duplicateACK: "int?" } },
   mail: { queued: MAIL, attempt: MAIL, deferred: MAIL, relayed: MAIL, bounced: MAIL, delivered: MAIL },
   tls: {
     start: null, handshake: HANDSHAKE, alert: HANDSHAKE,
     record: { type: "string", version: "string", plain: optional(RANGE), sealed: "int?", count: "int?" },
+    decrypted: { type: "string", records: nullable(["int"]) },
   },
   smtp: {
     command: COMMAND, response: COMMAND, closed: null, desync: null,
@@ -73,6 +78,8 @@ const EVENT = {
   n: "int", t: "int", layer: "string", kind: "string", dir: "string?", hop: "int?", from: "string?", to: "string?", src: "string",
   at: optional(RANGE), text: "string?", fields: optional([FIELD]), data: () => {}, secret: optional([["int"]]),
 };
+
+const FINDING = { id: "string", severity: "string", text: "string", events: ["int"] } satisfies Shape;
 
 const TRACE = {
   v: "int",
@@ -93,6 +100,7 @@ const TRACE = {
       outcome: "string", queueID: "string?", recipients: nullable([{ to: "string", outcome: "string", event: "int?" }]),
     }]),
   }),
+  findings: optional([FINDING]),
 } satisfies Shape;
 
 function optional(s: Shape): Shape {
@@ -154,7 +162,15 @@ export function decode(text: string): TraceStore {
     oneOf(saved.result.outcome, ["accepted", "partial", "rejected", "failed", "unknown"], "trace.result.outcome");
     store.result = { ...saved.result, messages: saved.result.messages ?? [] };
   }
+  saved.findings?.forEach((f, i) => checkFinding(f, store.events.length, `trace.findings[${i}]`));
+  store.findings = saved.findings ?? [];
   return store;
+}
+
+function checkFinding(f: Finding, events: number, path: string): void {
+  oneOf(f.severity, ["chat", "note", "warn", "error"], `${path}.severity`);
+  if (!f.id || f.events.length === 0) throw new TraceError(`${path}: a finding has an id and at least one event`);
+  for (const n of f.events) inside(n, 1, events, `${path}.events`);
 }
 
 function checkEvent(e: TraceEvent, i: number, store: TraceStore): void {
@@ -175,6 +191,7 @@ function checkEvent(e: TraceEvent, i: number, store: TraceStore): void {
     const p = e.data.plain;
     inside(p.off, p.len, store.streams.get(p.stream)?.length ?? -1, `${path}.data.plain`);
   }
+  if (e.layer === "tls" && e.kind === "decrypted") e.data.records?.forEach((n) => inside(n, 1, i, `${path}.data.records`));
   if (e.at?.stream === "packets") checkPacket(e.data as PacketData, i, `${path}.data`);
   if (e.layer === "tcp" && (e.kind === "analysis" || e.kind === "state")) inside(e.data.packet, 1, i, `${path}.data.packet`);
   if (e.layer === "smtp" && e.kind === "reply" && e.data.answers !== undefined) inside(e.data.answers, 1, i, `${path}.data.answers`);

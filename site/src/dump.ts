@@ -1,6 +1,8 @@
 // Bytes side by side with the fields that they belong to: what the inspector's
 // tables and dumps are drawn from.
 
+import * as format from "./format.ts";
+import { DOTS } from "./steps.ts";
 import type { EventOfKind, Field, HandshakeData, Range, RecordData, Span, TraceEvent, TraceStore } from "./trace.ts";
 
 /** A field of a dump. Extra fields belong to the TLS record around the text, not to the text. */
@@ -25,8 +27,8 @@ export interface Dump {
 
 /** The bytes of a range, at most max of them, with their fields. */
 export function dump(trace: TraceStore, at: Range, fields: readonly DumpField[], secret: readonly Span[], max: number, tail?: Uint8Array): Dump {
-  const pieces = trace.stream(at.stream).pieces(at.off, at.len), first = pieces[0];
-  let bytes = first && "bytes" in first ? first.bytes.subarray(0, max) : new Uint8Array();
+  const stream = trace.stream(at.stream), pieces = stream.pieces(at.off, at.len), gap = pieces.find((p) => "gap" in p);
+  let bytes = stream.bytes(at.off, Math.min(max, (gap?.off ?? at.off + at.len) - at.off));
   const elided = pieces.reduce((n, p) => n + ("gap" in p ? p.gap : 0), 0), rest = at.len - bytes.length;
   if (tail && rest === 0) {
     const joined = new Uint8Array(bytes.length + tail.length);
@@ -64,13 +66,15 @@ export function suiteOf(trace: TraceStore): string {
   return (e?.data as HandshakeData | undefined)?.suite ?? "";
 }
 
-/** The text of a field's bytes, its secrets dots. */
+/** The text of a field's bytes, its secrets dots; of what is no text the hex. */
 export function fieldText(trace: TraceStore, e: TraceEvent, f: DumpField, secret: readonly Span[]): string {
-  if (f.value !== undefined) return f.value;
+  const kept = f.value === DOTS && secret.length < (e.secret?.length ?? 0); // a secret that its user asked for is in the bytes
+  if (f.value !== undefined && !kept) return f.value;
   if (!e.at) return "";
-  if (secret.some(([from, to]) => f.off < to && f.off + f.len > from)) return "••••••••";
+  if (secret.some(([from, to]) => f.off < to && f.off + f.len > from)) return DOTS;
   const b = trace.stream(e.at.stream).bytes(e.at.off + f.off, Math.min(f.len, 200));
-  const text = [...b].every((x) => x > 0x1f && x !== 0x7f) ? new TextDecoder().decode(b) : [...b].map((x) => (x > 0x1f && x < 0x7f ? String.fromCharCode(x) : "·")).join("");
+  const odd = b.filter((x) => x < 0x20 || x > 0x7e).length, plain = b.every((x) => x > 0x1f && x !== 0x7f);
+  const text = plain ? new TextDecoder().decode(b) : odd * 3 > b.length ? [...b].map((x) => format.hex(x, 2)).join(" ") : [...b].map(format.ascii).join("");
   return f.len > 200 ? `${text}…` : text;
 }
 

@@ -2,7 +2,7 @@
 // life: it is started by the first run, and replaced after a crash. It knows
 // messages, not what they mean for a view.
 
-import { progress, TraceStore, type ErrorInfo, type Meta, type Mode, type Result, type Span, type TraceEvent } from "./trace.ts";
+import { progress, TraceStore, type ErrorInfo, type Finding, type Meta, type Mode, type Result, type Span, type TraceEvent } from "./trace.ts";
 
 /** Which engine: a program of wasm/. */
 export type Kind = "live" | "lab";
@@ -34,14 +34,12 @@ type FromWorker =
   | { type: "batch"; events: string; streams: { name: string; off: number; bytes: Uint8Array }[] }
   | { type: "pending"; pending: string; number?: number }
   | { type: "resumed" }
-  | { type: "done"; result: string }
-  | { type: "exported"; bytes?: Uint8Array; problem?: string }
+  | { type: "done"; result: string; findings: string; keys: string }
   | { type: "crash"; message: string };
 
 type Order =
-  | { type: "run"; plan: string; tunnel: string }
+  | { type: "run"; plan: string; tunnel: string; roots: string; token?: string }
   | { type: "run"; plan: string; seed: number; again: string }
-  | { type: "export"; trace: string; host: string; secrets: string }
   | { type: "send"; text: string }
   | { type: "pause" | "resume" | "step" | "cancel" };
 
@@ -66,6 +64,8 @@ export class Engine {
   pending: Pending | undefined;
   /** The engine's last words, when the state is crashed. */
   crash = "";
+  /** The secrets of the last session's TLS, in NSS key log format: never part of its trace. */
+  keys = "";
 
   #workers: Partial<Record<Kind, WorkerLike>> = {};
   #kind: Kind = "live";
@@ -74,7 +74,6 @@ export class Engine {
   /** How pauses were ended, by how much had been sent before: a run that is taken up repeats it. */
   #answers: Record<number, { do: "step" | "resume" | "send"; text?: string }> = {};
   #number = 0; // of sends before the pause
-  #exported: ((m: { bytes?: Uint8Array; problem?: string }) => void) | undefined;
 
   constructor(
     readonly spawn: (kind: Kind) => WorkerLike,
@@ -91,10 +90,13 @@ export class Engine {
     this.#get(kind);
   }
 
-  /** Runs a plan. The promise is kept when the session is over, however it ended. */
-  run(plan: Runnable, tunnel: string): Promise<TraceStore> {
+  /**
+   * Runs a plan. A session with a real server goes through the tunnel, and may fetch the certificates of public authorities,
+   * the roots; both are URLs. Some proxies want a token. The promise is kept when the session is over, however it ended.
+   */
+  run(plan: Runnable, tunnel: string, roots: string, token?: string): Promise<TraceStore> {
     this.#answers = {};
-    return this.#run(plan, tunnel, "");
+    return this.#run(plan, "", { tunnel, roots, ...(token && { token }) });
   }
 
   /** Runs the last experiment again, in which the same happens, up to a number of sends; then it pauses. */
@@ -102,30 +104,20 @@ export class Engine {
     const plan = this.#plan;
     if (plan?.target.mode !== "lab") return Promise.reject(new Error("only an experiment in the lab can be taken up"));
     for (const n of Object.keys(this.#answers)) if (Number(n) >= sends) delete this.#answers[Number(n)];
-    return this.#run(plan, "", JSON.stringify({ sends, answers: this.#answers }));
+    return this.#run(plan, JSON.stringify({ sends, answers: this.#answers }));
   }
 
-  #run(plan: Runnable, tunnel: string, again: string): Promise<TraceStore> {
+  #run(plan: Runnable, again: string, way: { tunnel: string; roots: string; token?: string } = { tunnel: "", roots: "" }): Promise<TraceStore> {
     if (this.busy) return Promise.reject(new Error("a session is open; reset it before the next run"));
     this.trace = this.pending = undefined;
-    this.crash = "";
+    this.crash = this.keys = "";
     this.#plan = plan;
     this.#kind = plan.target?.mode === "lab" ? "lab" : "live";
     this.state = "loading";
     const over = new Promise<TraceStore>((resolve) => (this.#finish = resolve)), text = JSON.stringify(plan);
-    this.#order(this.#kind === "lab" ? { type: "run", plan: text, seed: plan.seed ?? 1, again } : { type: "run", plan: text, tunnel });
+    this.#order(this.#kind === "lab" ? { type: "run", plan: text, seed: plan.seed ?? 1, again } : { type: "run", plan: text, ...way });
     this.on.change();
     return over;
-  }
-
-  /** The packets of a trace as a capture file, as one of its hosts saw them. The keys that open its TLS are secrets. */
-  async packets(trace: TraceStore, host: string, secrets: boolean): Promise<Uint8Array> {
-    if (this.#exported) throw new Error("an export is under way");
-    const answer = new Promise<{ bytes?: Uint8Array; problem?: string }>((resolve) => (this.#exported = resolve));
-    this.#get("lab").postMessage({ type: "export", trace: JSON.stringify(trace), host, secrets: secrets ? "yes" : "" } satisfies Order);
-    const { bytes, problem } = await answer;
-    if (!bytes) throw new Error(`the packets could not be written: ${problem}`);
-    return bytes;
   }
 
   pause(): void {
@@ -166,6 +158,7 @@ export class Engine {
     }
     this.state = "idle";
     this.trace = undefined;
+    this.keys = "";
   }
 
   /** Drops the trace of a session that is over. */
@@ -173,7 +166,7 @@ export class Engine {
     if (this.busy) throw new Error("a session is open");
     this.state = "idle";
     this.trace = undefined;
-    this.crash = "";
+    this.crash = this.keys = "";
   }
 
   #get(kind: Kind): WorkerLike {
@@ -222,12 +215,12 @@ export class Engine {
         this.state = "running";
         break;
       case "done":
-        if (this.trace) this.trace.result = JSON.parse(m.result) as Result;
+        if (this.trace) {
+          this.trace.result = JSON.parse(m.result) as Result;
+          this.trace.findings = (JSON.parse(m.findings) as Finding[] | null) ?? [];
+        }
+        this.keys = m.keys;
         this.#over("done");
-        return;
-      case "exported":
-        this.#exported?.(m);
-        this.#exported = undefined;
         return;
     }
     this.on.change();
@@ -236,8 +229,6 @@ export class Engine {
   #crashed(message: string, kind: Kind): void {
     this.#workers[kind]?.terminate();
     delete this.#workers[kind];
-    this.#exported?.({ problem: message });
-    this.#exported = undefined;
     if (kind !== this.#kind) return;
     this.crash = message.trim() || "The engine stopped without a word.";
     if (this.busy) this.#end({ code: "crashed", message: this.crash });

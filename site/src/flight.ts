@@ -1,5 +1,6 @@
-// What one end of a TCP connection has under way, and what lets it send more:
-// the lines of the chart. Pure, and cheap enough to be made anew when the trace grew.
+// What one end of a TCP connection has under way, and what lets it send more: the lines of
+// the chart, from the packets and states of the lab or from what the proxy measured of its
+// own TCP. Pure, and cheap enough to be made anew when the trace grew.
 
 import { countBefore } from "./search.ts";
 import type { EventOfKind, PacketData, SegmentData, TraceEvent, TraceStore } from "./trace.ts";
@@ -13,6 +14,8 @@ export interface Connection {
   to: string;
   /** The one that the page talks on, not two mail servers. */
   own: boolean;
+  /** Known by measurements at its sender only, without packets. */
+  measured: boolean;
 }
 
 /** Something that happened to what the sender had under way. */
@@ -26,6 +29,7 @@ export interface Flight {
   /** The host that sends, and the one that acknowledges. */
   host: string;
   peer: string;
+  measured: boolean;
   /** When a line changes, in nanoseconds; each line has a value for each time, null where it is not known yet. */
   times: number[];
   lines: Record<Line, (number | null)[]>;
@@ -33,8 +37,8 @@ export interface Flight {
 }
 
 /**
- * Octets: inFlight from the packets; cwnd and ssthresh from the stack, which counts
- * segments; window as the peer announced it. Nanoseconds: rto and srtt.
+ * Octets: inFlight from the packets, or measured; cwnd and ssthresh from the stack, which
+ * counts segments; window as the peer announced it. Nanoseconds: rto and srtt.
  */
 export type Line = "inFlight" | "cwnd" | "ssthresh" | "window" | "rto" | "srtt";
 
@@ -43,12 +47,16 @@ const LINES: readonly Line[] = ["inFlight", "cwnd", "ssthresh", "window", "rto",
 /** The payload of a segment until the stack tells (RFC 9293, 3.7.1). */
 const DEFAULT_MSS = 536;
 
+/** The flow of what is measured: a tunnel is one connection. */
+const MEASURED = 0;
+
 export function connections(trace: TraceStore): Connection[] {
   const all = new Map<number, Connection>();
   for (const e of trace.events) {
+    if (isSample(e) && !all.has(MEASURED)) all.set(MEASURED, { flow: MEASURED, from: e.from!, to: e.to!, own: true, measured: true });
     if (!isSegment(e)) continue;
     const c = all.get(e.data.segment.flow);
-    if (!c) all.set(e.data.segment.flow, { flow: e.data.segment.flow, from: e.from!, to: e.to!, own: false });
+    if (!c) all.set(e.data.segment.flow, { flow: e.data.segment.flow, from: e.from!, to: e.to!, own: false, measured: false });
     else if (e.data.carries?.stream.startsWith("wire")) c.own = true;
   }
   return [...all.values()];
@@ -64,10 +72,14 @@ export function isSegment(e: TraceEvent): e is Segment {
   return e.layer === "tcp" && e.kind === "segment" && !!e.data.segment && e.data.of === undefined;
 }
 
+function isSample(e: TraceEvent): e is EventOfKind<"tcp", "sample"> {
+  return e.layer === "tcp" && e.kind === "sample";
+}
+
 export function flightOf(trace: TraceStore, c: Connection, host = c.from): Flight {
-  const peer = host === c.from ? c.to : c.from, out: Flight = { host, peer, times: [], lines: { inFlight: [], cwnd: [], ssthresh: [], window: [], rto: [], srtt: [] }, marks: [] };
+  const peer = host === c.from ? c.to : c.from, out: Flight = { host, peer, measured: c.measured, times: [], lines: { inFlight: [], cwnd: [], ssthresh: [], window: [], rto: [], srtt: [] }, marks: [] };
   const now: Record<Line, number | null> = { inFlight: 0, cwnd: null, ssthresh: null, window: null, rto: null, srtt: null };
-  let mss = DEFAULT_MSS, next = 0, acked = 0;
+  let mss = DEFAULT_MSS, next = 0, acked = 0, again = 0;
   for (const { t, e, arrived } of happenings(trace, c.flow, host)) {
     if (e.kind === "state") {
       const s = e.data;
@@ -76,6 +88,18 @@ export function flightOf(trace: TraceStore, c: Connection, host = c.from): Fligh
       now.ssthresh = s.ssthresh ? s.ssthresh * mss : null;
       if (s.rto > 0) now.rto = s.rto;
       now.srtt = s.srtt ?? null;
+    } else if (e.kind === "sample") {
+      const s = e.data, window = s.sendWindow ?? (now.window === null ? null : 0); // a system that told it once knows it
+      mss = s.mss ?? mss;
+      now.inFlight = s.inFlight ?? 0;
+      now.cwnd = s.cwnd ? s.cwnd * mss : null;
+      now.ssthresh = s.ssthresh ? s.ssthresh * mss : null;
+      now.rto = s.rto ?? null;
+      now.srtt = s.rtt ?? null;
+      if ((s.retransmits ?? 0) > again) out.marks.push({ t, kind: "again", event: e.n });
+      if (window === 0 && now.window !== 0) out.marks.push({ t, kind: "zero", event: e.n });
+      again = s.retransmits ?? 0;
+      now.window = window;
     } else {
       const { segment: s, fate } = e.data;
       if (arrived) {
@@ -100,13 +124,13 @@ export function flightOf(trace: TraceStore, c: Connection, host = c.from): Fligh
   return out;
 }
 
-type Happening = { t: number; e: Segment | EventOfKind<"tcp", "state">; arrived: boolean };
+type Happening = { t: number; e: Segment | EventOfKind<"tcp", "state" | "sample">; arrived: boolean };
 
 /** What a host sends, gets and becomes on one connection, in the order of time. */
 function happenings(trace: TraceStore, flow: number, host: string): Happening[] {
   const out: Happening[] = [];
   for (const e of trace.events) {
-    if (e.layer === "tcp" && e.kind === "state" && e.data.flow === flow && e.data.host === host) out.push({ t: e.t, e, arrived: false });
+    if (isSample(e) && flow === MEASURED && e.from === host || e.layer === "tcp" && e.kind === "state" && e.data.flow === flow && e.data.host === host) out.push({ t: e.t, e, arrived: false });
     else if (!isSegment(e) || e.data.segment.flow !== flow) continue;
     else if (e.from === host) out.push({ t: e.t, e, arrived: false });
     else if (e.data.fate !== "lost" && e.data.fate !== "corrupted") out.push({ t: e.data.arrives, e, arrived: true });

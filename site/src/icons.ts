@@ -21,6 +21,7 @@ export function provenance(src: Source, named = true): TemplateResult {
 
 const SEVERITY = {
   advice: svg`<path d="M5 .8L9.6 9.2H.4Z" fill="none"/>`,
+  chat: svg`<path d="M1 1.2H9V6.8H4.6L2.4 9V6.8H1Z" fill="none"/>`,
   note: svg`<path d="M2 1V9.4M2 1.6H8.4L6.6 4 8.4 6.4H2" fill="none"/>`,
   good: svg`<path d="M1.2 5.4L4 8.2 9 1.8" fill="none" stroke-width="1.6"/>`,
   error: svg`<path d="M1.4 1.4L8.6 8.6M8.6 1.4L1.4 8.6" fill="none" stroke-width="1.8"/>`,

@@ -34,17 +34,18 @@ export function keepTheme(theme: "light" | "dark"): void {
 /** The form of the last visit, over a fresh one: of what was kept, only what has the right type is taken. */
 export function keptForm(fresh: Form): Form {
   try {
-    const kept = JSON.parse(read(FORM) ?? "null") as unknown;
-    return kept === null ? fresh : merge(fresh, kept);
+    const kept = JSON.parse(read(FORM) ?? "null") as { transactions?: unknown[] } | null;
+    if (kept === null) return fresh;
+    const { transactions } = kept, [usual] = fresh.transactions;
+    return { ...merge(fresh, kept), transactions: Array.isArray(transactions) ? transactions.map((t) => merge(usual!, t)) : fresh.transactions };
   } catch {
     return fresh;
   }
 }
 
-/** The message is kept only once it was changed, so that the Date of an untouched one is of today. */
+/** A message is kept only once it was changed, so that the Date of an untouched one is of today. */
 export function keepForm(f: Form, untouched: string): void {
-  const { message, ...rest } = keepable(f);
-  write(FORM, JSON.stringify(message === untouched ? rest : { ...rest, message }));
+  write(FORM, JSON.stringify(keepable(f), (key, value: unknown) => (key === "text" && value === untouched ? undefined : value)));
 }
 
 function merge<T>(fresh: T, kept: unknown): T {

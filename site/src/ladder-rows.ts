@@ -4,8 +4,9 @@
 import { css, html, nothing, svg, type ReactiveController, type TemplateResult } from "lit";
 import { Ink, LEAVES, loop, strokeOf, TimeArrows } from "./arrows.ts";
 import { box } from "./box.ts";
-import { keywordEntry } from "./book.ts";
+import { keywordEntry, look } from "./book.ts";
 import { columnsFor, lanes, type Columns } from "./columns.ts";
+import { findingsOf, SEVERITY_GLYPH, SEVERITY_WORD } from "./findings.ts";
 import * as format from "./format.ts";
 import { provenance, severity } from "./icons.ts";
 import { FACT_NAME, Layout, wrapProse, type Bar, type Item, type Measure, type Part } from "./layout.ts";
@@ -40,6 +41,7 @@ export class LadderRows implements ReactiveController {
   #before: View | undefined; // what was drawn last
   #size: ScopeLadder["size"] | undefined;
   #shown = ""; // the selection that was drawn last
+  #seen = false; // it was in sight until the ladder got another size
 
   constructor(readonly host: ScopeLadder) {
     host.addController(this);
@@ -80,7 +82,10 @@ export class LadderRows implements ReactiveController {
       if (before?.trace !== v.trace) this.#follow = true;
       this.#grew ||= !!v.trace && (before?.upto !== v.upto || before?.pending !== v.pending || (scale === "time" && before?.time !== v.time));
     }
-    if (this.#size !== size) this.#grew ||= !!v.pending;
+    if (this.#size !== size) {
+      this.#grew ||= !!v.pending;
+      this.#seen = this.#sees(this.#size?.height ?? 0);
+    }
     this.#before = v;
     this.#size = size;
     this.#measure ??= this.#measureText();
@@ -123,8 +128,9 @@ export class LadderRows implements ReactiveController {
   }
 
   hostUpdated(): void {
-    const s = this.#scroller, chosen = this.#shown !== this.selected;
+    const s = this.#scroller, chosen = this.#shown !== this.selected || this.#seen;
     this.#shown = this.selected;
+    this.#seen = false;
     if (!s) return;
     if (chosen && this.selected && !(this.host.following && this.#follow)) this.#reveal(this.selected);
     else if (this.#grew && this.#follow) {
@@ -133,6 +139,12 @@ export class LadderRows implements ReactiveController {
       this.#scrollTop = this.#top = top;
     }
     this.#grew = false;
+  }
+
+  /** Whether some of the selected row can be seen in a ladder of some height. */
+  #sees(height: number): boolean {
+    const layout = this.#layout, i = layout?.itemAt(this.selected);
+    return i !== undefined && layout!.y[i]! < this.#scrollTop + height && layout!.y[i]! + layout!.room(i) > this.#scrollTop;
   }
 
   /** Scrolls so that a place can be seen. */
@@ -269,6 +281,7 @@ export class LadderRows implements ReactiveController {
       case "pause": return p.h === 0 ? html`` : html`<div class="part pause" role="row" ${box({ top: y, height: p.h })}><span role="gridcell">${p.text}</span></div>`;
       case "record":
       case "packet":
+      case "handshake":
       case "certificate": return this.#under(p, y);
       default: return html`<div class="part ${p.type}" role="row" aria-level=${p.level} ${box({ top: y, height: p.h })}><div role="gridcell" class="in-lanes" ${box(this.#inLanes())}>${this.#detail(p)}</div></div>`;
     }
@@ -302,8 +315,16 @@ export class LadderRows implements ReactiveController {
         ${this.#gutter(packet ? 0 : row.n, packet?.t ?? row.t, LAYER_NAME[packet?.layer ?? row.layer])}
         <span class="say" role="gridcell" title=${full ? words.main : nothing} ${box({ ...place, ...(this.#layout!.time && { maxWidth: c.b - p.x - 6 }) })}>${leaf ? nothing : html`<i class="twisty" aria-hidden="true"></i>`}${refused || row.ok === false ? html`${severity("error")}` : nothing}${
           p.lines.map((l, i) => html`<span class="l">${l}${i === p.lines.length - 1 ? this.#tail(words, secret, row) : nothing}</span>`)}${words.fate ? html`<span class="vh">, ${words.fate}</span>` : nothing}</span>
-        ${this.#provenance(e.src)}
+        ${packet ? nothing : this.#found(row)}${this.#provenance(e.src)}
       </div>`;
+  }
+
+  /** The gravest of what rests on this row. */
+  #found(row: Row): TemplateResult | typeof nothing {
+    const [first, ...more] = findingsOf(this.view.all, row), c = this.#columns;
+    if (!first) return nothing;
+    const words = [first, ...more].map((f) => `${SEVERITY_WORD[f.severity]}: ${look(`finding.${f.id}`)?.title ?? f.id}`).join("; ");
+    return html`<span class="found" role="gridcell" title=${words} ${box({ left: c.compact ? c.prov - 5 : c.tag + 32 })}>${severity(SEVERITY_GLYPH[first.severity])}<span class="vh">${words}</span></span>`;
   }
 
   #tail(words: { par?: string; note?: string }, secret: boolean, row: Row): TemplateResult {
@@ -317,18 +338,19 @@ export class LadderRows implements ReactiveController {
       <div class="part row app ${row.kind} ${sel ? "sel" : ""}" role="row" id=${p.key} data-key=${p.key} aria-level="1" aria-selected=${sel} ${box({ top: y, height: p.h })}>
         ${this.#gutter(row.n, row.t, LAYER_NAME[row.layer])}
         <span class="say prose" role="gridcell" ${box({ left: c.out, right: c.width - c.b + 10 })}>${severity(row.kind === "note" ? "advice" : "error")}<span>${p.lines.join(" ")}</span></span>
-        ${this.#provenance(this.view.rows.event(row).src)}
+        ${this.#found(row)}${this.#provenance(this.view.rows.event(row).src)}
       </div>`;
   }
 
-  #under(p: Extract<Part, { type: "record" | "certificate" | "packet" }>, y: number): TemplateResult {
-    const c = this.#columns, sel = p.key === this.selected, left = c.out + (c.compact ? 2 : 14) * (p.level - 1), leaf = !p.place;
-    const who = p.type === "record" && p.arrow ? (p.dir === "out" ? "client: " : "server: ") : "";
+  #under(p: Extract<Part, { type: "record" | "certificate" | "packet" | "handshake" }>, y: number): TemplateResult {
+    const c = this.#columns, sel = p.key === this.selected, left = c.out + (c.compact ? 2 : 14) * (p.type === "handshake" ? p.level : p.level - 1), leaf = !p.place;
+    const who = (p.type === "record" && p.arrow) || p.type === "handshake" ? (p.dir === "out" ? "client: " : "server: ") : "";
+    const src = { packet: "simulated", handshake: "derived", record: "observed", certificate: "observed" } as const;
     return html`
       <div class="part row under ${p.type === "packet" ? p.layer : "tls"} ${sel ? "sel" : ""}" role="row" id=${leaf ? nothing : p.key} data-key=${leaf ? nothing : p.key}
         aria-level=${p.level} aria-selected=${leaf ? nothing : sel} aria-expanded=${leaf ? nothing : !!p.open} ${box({ top: y, height: p.h })}>
         <span class="say" role="gridcell" ${box({ left })}>${leaf ? html`<i class="leaf"></i>` : html`<i class="twisty" aria-hidden="true"></i>`}<b>${who}${p.text}</b> <span class="par">${p.par}</span></span>
-        <span class="prov-cell" role="gridcell" ${box({ left: c.prov - 5 })}>${provenance(p.type === "packet" ? "simulated" : "observed")}</span>
+        <span class="prov-cell" role="gridcell" ${box({ left: c.prov - 5 })}>${provenance(src[p.type])}</span>
       </div>`;
   }
 
@@ -353,8 +375,8 @@ export class LadderRows implements ReactiveController {
   #nowWord(): TemplateResult | typeof nothing {
     const v = this.view, word = v.playing ? "" : !atEnd(v) ? "cursor at" : v.state === "paused" ? "paused at" : "";
     if (!word && !v.playing) return nothing;
-    const { time } = this.#layout!;
-    return html`<p class="nowword" ${box({ top: this.#nowAt() + (time ? LEAVES : 0) })}>${word} ${format.ms(now(v))} ms</p>`;
+    const { time } = this.#layout!, { compact } = this.#columns, mute = compact ? "vh" : ""; // on a phone the column of times is free below the line
+    return html`<p class="nowword" ${box({ top: this.#nowAt() + (time ? LEAVES : 0), ...(compact ? { left: 0 } : { right: 0 }) })}><span class=${mute}>${word} </span>${format.ms(now(v))}<span class=${mute}> ms</span></p>`;
   }
 
   /** What the waits between rows are for, and what of time is cut out. */
@@ -574,7 +596,7 @@ export const rowStyles = css`
   .say.prose { white-space: normal; display: grid; grid-template-columns: 14px 1fr; gap: 4px; font: var(--t2)/16px var(--prose); padding-left: 4px; top: 3px; max-width: none; }
   .say.prose .glyph { margin: 3px 0 0; stroke: var(--ink); }
   .error .say.prose .glyph, .desync .say.prose .glyph { stroke: var(--bad); }
-  .prov-cell { width: 10px; top: 5px; }
+  .prov-cell, .found { width: 10px; top: 5px; } .found .sev-error { stroke: var(--bad); }
   .sel .say { background: var(--mark); }
   .sel .n, .sel .t { color: var(--ink); font-weight: 700; }
   .eye { font: 400 var(--t1)/15px var(--prose); color: var(--soft); padding: 0 2px; position: relative; }
@@ -598,13 +620,13 @@ export const rowStyles = css`
   dl { font: var(--t1)/16px var(--prose); padding-left: 20px; }
   dl div { display: flex; white-space: pre; } dt { color: var(--soft); flex: none; } dd { font-family: var(--wire); overflow: hidden; text-overflow: ellipsis; }
   dl.bad dt { color: var(--bad); font-weight: 600; } dl.bad dd { font-family: var(--prose); font-size: var(--t2); }
-  .nowword { position: absolute; right: 0; z-index: 1; font: 600 var(--t1)/15px var(--prose); background: var(--ink); color: var(--paper); padding: 0 5px; white-space: nowrap; }
+  .nowword { position: absolute; z-index: 1; font: 600 var(--t1)/15px var(--prose); background: var(--ink); color: var(--paper); padding: 0 5px; white-space: nowrap; }
   .time .say { overflow: hidden; text-overflow: ellipsis; }
   .compact .t { line-height: 16px; top: 5px; }
   .compact .l { overflow: hidden; text-overflow: ellipsis; }
   .compact :is(.tunnel, .tcp, .dns, .udp, .ip) .say, .compact .par { font-size: var(--t1); }
   .compact .under .say { top: 4px; max-width: calc(100% - 100px); overflow: hidden; text-overflow: ellipsis; } .compact .under .prov-cell { top: 7px; }
-  .compact .prov-cell { top: 8px; }
+  .compact .prov-cell { top: 8px; } .compact .found { top: 21px; }
   .compact .say.prose { top: 5px; max-width: none; }
   .compact dl, .compact .hex { padding-left: 4px; }
   .compact .pause::before { left: 62px; }

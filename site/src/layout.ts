@@ -7,7 +7,7 @@ import * as format from "./format.ts";
 import { isPacket, landed, type KeywordChange, type PacketEvent, type Row, type Rows } from "./rows.ts";
 import { countBefore } from "./search.ts";
 import { TimeScale, unitFor, type Mark } from "./timescale.ts";
-import type { Certificate, Direction, EventOfKind, HandshakeData, MailData, Range, Span, TraceStore, TunnelData } from "./trace.ts";
+import type { Certificate, Direction, EventOfKind, HandshakeData, MailData, Range, SampleData, Span, TraceStore, TunnelData } from "./trace.ts";
 import { keyOf, placeOf, type Packets, type Place, type Scale } from "./view.ts";
 import { commonName, FATE_WORDS, packetWords, visible, wordsOf, type Words } from "./words.ts";
 
@@ -45,6 +45,7 @@ export type Part = { y: number; h: number; key: string; level: number; place?: P
   | { type: "facts"; facts: [string, string][]; tone: "ink" | "bad" }
   | { type: "record"; text: string; par: string; bar: Bar | undefined; dir: Direction; arrow: boolean }
   | { type: "certificate"; text: string; par: string }
+  | { type: "handshake"; text: string; par: string; dir: Direction }
   | { type: "packet"; text: string; par: string; bar: Bar | undefined; layer: "tcp" | "ink" | "dns" }
   | { type: "hex"; lines: HexLine[]; per: number; rest: string }
 );
@@ -298,7 +299,7 @@ export class Layout {
     const { rows } = this, e = rows.event(row);
     switch (row.kind) {
       case "connect":
-        b.facts(row, connectFacts(row.parts.map((n) => rows.trace!.events[n]! as EventOfKind<"tunnel", "opened">)));
+        b.facts(row, connectFacts(row.parts.map((n) => rows.trace!.events[n]! as EventOfKind<"tunnel", "opened"> | EventOfKind<"tcp", "sample">)));
         return;
       case "handshake":
         this.#openHandshake(b, row);
@@ -377,7 +378,22 @@ export class Layout {
         if (open) b.facts(row, certificateFacts(cert));
       });
     }
-    for (const n of row.parts) if (events[n]!.kind === "record") this.#record(b, row, n);
+    const messages = this.rows.decrypted(row);
+    for (const n of row.parts) {
+      if (events[n]!.kind !== "record") continue;
+      this.#record(b, row, n);
+      for (const e of messages) if (e.data.records?.at(-1) === n) this.#message(b, row, e);
+    }
+  }
+
+  /** A handshake message, below the record that brought the last of it. */
+  #message(b: Builder, row: Row, e: EventOfKind<"tls", "decrypted">): void {
+    const place = { row: row.i, message: e.n }, key = keyOf(place), open = this.open.has(key), records = e.data.records!.length;
+    b.add({
+      type: "handshake", key, place, open, level: 2, h: b.c.compact ? 24 : 20, dir: e.dir ?? "in",
+      text: e.data.type, par: `${format.bytes(e.at!.len)}, from ${records === 1 ? "the record above" : `${records} records, the last one above`}`,
+    });
+    if (open) b.hex(this.#hex(e.at!, []), key);
   }
 
   #record(b: Builder, row: Row, n: number): void {
@@ -601,13 +617,17 @@ export function hexLines(
   return { lines, rest: rest ? `… ${format.count(rest, "more byte")}, in the inspector` : "" };
 }
 
-export function connectFacts(events: readonly { kind: string; t: number; data: TunnelData }[]): [string, string][] {
-  const all: TunnelData = Object.assign({}, ...events.map((e) => e.data)), facts: [string, string][] = [];
+export function connectFacts(events: readonly { kind: string; t: number; data: TunnelData | SampleData }[]): [string, string][] {
+  const all: TunnelData & Partial<SampleData> = Object.assign({}, ...events.map((e) => e.data)), facts: [string, string][] = [];
   const dns = all.addresses?.length ? `${all.host} is ${all.addresses.join(", ")}` : undefined;
   if (dns) facts.push(["looked up", dns + (all.resolve === undefined ? "" : `, in ${format.duration(all.resolve)}`)]);
   if (all.address) facts.push(["dialed", all.address]);
   if (all.connect !== undefined) facts.push(["SYN to open", format.duration(all.connect)]);
+  if (all.rtt !== undefined) facts.push(["round trip", `${format.duration(all.rtt)} ± ${format.duration(all.rttvar ?? 0)}, as TCP measured it`]);
+  if (all.retransmits) facts.push(["SYN sent", `${all.retransmits + 1} times`]);
+  if (all.mss) facts.push(["segments", `at most ${format.bytes(all.mss)}, ${all.cwnd} at first`]);
   if (all.local) facts.push(["proxy's end", all.local]);
+  if (all.session) facts.push(["proxy's log", `session ${all.session}`]);
   return facts;
 }
 

@@ -25,7 +25,7 @@ function planned(v: View): Planned[] {
     const group = steps.slice(i).filter((s) => s.round === steps[i]!.round), from = out.length;
     i += group.length;
     for (const { verb, text } of group) {
-      if (verb === "greeting") continue;
+      if (!text) continue;
       const layer = verb === "connect" ? "TCP" : verb === "tls" ? "TLS" : "SMTP";
       out.push({ dir: layer === "SMTP" ? "out" : "both", layer, text, note: "", n: 0, round: 0 });
     }

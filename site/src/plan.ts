@@ -3,7 +3,8 @@
 export type RunMode = "lab" | "practice" | "live";
 export type Security = "none" | "starttls" | "tls";
 /** As protocol/sasl knows them; "" is the best that is offered. */
-export type Mechanism = "" | "PLAIN" | "LOGIN" | "CRAM-MD5" | "XOAUTH2" | "OAUTHBEARER" | "EXTERNAL" | "ANONYMOUS";
+export type Mechanism = "" | "PLAIN" | "LOGIN" | "CRAM-MD5" | "XOAUTH2" | "OAUTHBEARER" | "EXTERNAL" | "ANONYMOUS"
+  | "SCRAM-SHA-1" | "SCRAM-SHA-256" | "SCRAM-SHA-1-PLUS" | "SCRAM-SHA-256-PLUS";
 export type Route = "direct" | "submission" | "chain";
 
 /** How any two hosts of the lab are joined: texts as the plan has them, "40ms" and "10Mbit", and probabilities. */
@@ -41,6 +42,33 @@ export interface Lab {
   server: Behaviour;
 }
 
+/** The extensions to use, as protocol/session has them. */
+export interface Options {
+  size: boolean;
+  body: "" | "7bit" | "8bitmime" | "binarymime";
+  pipelining: boolean;
+  chunking: boolean;
+  smtputf8: boolean;
+  requiretls: boolean;
+  protocol: "smtp" | "lmtp";
+  dsn: { notify: string[]; ret: "" | "full" | "hdrs"; envid: string };
+  /** Seconds and what then, "120;R". */
+  deliverby: string;
+  priority: number;
+  /** Seconds, or a time as RFC 3339. */
+  hold: string;
+  /** RSET between two messages. */
+  rset: boolean;
+  /** A time as RFC 3339. */
+  rrvs: string;
+  /** By the names of Postfix's attributes; without those that are "". */
+  xclient: Record<string, string>;
+  xforward: Record<string, string>;
+}
+
+/** A composed message in encodings that need an extension, where they differ from the one that needs none. */
+export type Alternatives = { [K in "8bitmime" | "binarymime"]?: string };
+
 /** What protocol/session accepts, as far as this page asks for it. */
 export interface Plan {
   target: { mode: RunMode; host: string; port: number };
@@ -48,8 +76,11 @@ export interface Plan {
   tls: { serverName: string; ca: string[]; insecure: boolean };
   ehlo: string;
   auth?: { mechanism: Mechanism; username: string; password: string };
-  messages: { from: string; to: string[]; data: string }[];
-  options: { pipelining: boolean; chunking: boolean; smtputf8: boolean };
+  /** Lines that are sent once signed in. */
+  commands?: string[];
+  messages: { from: string; to: string[]; data: string; alternatives?: Alternatives }[];
+  /** What differs from the engine's default. */
+  options: Partial<Options>;
   pace: { step: boolean; breakpoints: string[] };
   /** Of mode lab alone. */
   link?: Link;
@@ -62,12 +93,14 @@ export interface Config {
   version: string;
   practice: {
     host: string;
-    ports: { smtp: number; submission: number; submissions: number };
+    ports: { smtp: number; submission: number; submissions: number; lmtp: number };
     username: string;
     password: string;
     ca: string;
   } | null;
   live: { public: boolean; allow: string[] | null };
+  /** Absent where nothing is said of it. */
+  instrument?: { tcpinfo: boolean; why?: string };
 }
 
 export interface SignIn {
@@ -94,24 +127,56 @@ export interface LongMessage {
   text: string;
 }
 
+export interface Attachment {
+  name: string;
+  /** Media type. */
+  type: string;
+  data: Uint8Array<ArrayBuffer>;
+}
+
+/** What a message is composed of. From and To are those of the envelope while they are "". */
+export interface Fields {
+  from: string;
+  to: string;
+  cc: string;
+  subject: string;
+  text: string;
+  html: string;
+  attachments: Attachment[];
+}
+
+/** A mail transaction: the envelope, and the message in it. */
+export interface Transaction {
+  from: string;
+  to: string[];
+  /** Whether the message is written as it is sent, or composed of fields. */
+  way: "raw" | "fields";
+  /** The message's source; "" while it is to be composed. */
+  text: string;
+  file?: LongMessage | undefined;
+  alternatives?: Alternatives | undefined;
+  fields: Fields;
+  /** Why the fields could not be composed; the field is "" where it is none of them. */
+  problem?: { field: keyof Fields | ""; text: string } | undefined;
+  /** What the fields could not take over from a source. */
+  left?: string | undefined;
+}
+
 export interface Form {
   mode: RunMode;
   /** Live target as typed: host, host:port or [address]:port. */
   address: string;
   security: Security;
-  from: string;
-  to: string[];
+  /** None: look at the server and leave. */
+  transactions: Transaction[];
   signIn: Record<RunMode, SignIn>;
-  message: string;
-  file?: LongMessage;
   ehlo: string;
   serverName: string;
   ca: string;
   insecure: boolean;
-  /** Extensions to use where the server offers them. */
-  pipelining: boolean;
-  chunking: boolean;
-  smtputf8: boolean;
+  /** As typed, one a line. */
+  commands: string;
+  options: Options;
   link: Link;
   lab: Lab;
   /** As typed. */
@@ -129,10 +194,25 @@ const SEED = 1;
 
 export const MAX_RELAYS = 4;
 
+/** The attributes that Postfix's XCLIENT and XFORWARD have. */
+const blank = (names: string): Record<string, string> => Object.fromEntries(names.split(" ").map((n) => [n, ""]));
+/** What the engine takes for an option that a plan leaves out. */
+const OPTIONS: Options = {
+  size: true, body: "", pipelining: false, chunking: false, smtputf8: false, requiretls: false, protocol: "smtp",
+  dsn: { notify: [], ret: "", envid: "" }, deliverby: "", priority: 0, hold: "", rset: false, rrvs: "",
+  xclient: blank("NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"), xforward: blank("NAME ADDR PORT PROTO HELO IDENT SOURCE"),
+};
+
+/** The verbs of the commands that may come first. */
+export const COMMANDS = ["VRFY", "EXPN", "HELP", "NOOP", "ETRN", "RSET"];
+
+export const NO_FIELDS: Fields = { from: "", to: "", cc: "", subject: "", text: "", html: "", attachments: [] };
+
 /** The account at the lab's submission server, which is in nobody's hands but the reader's. */
 export const LAB_ACCOUNT = { username: "ada", password: "enchantress" };
 
 const DEFAULT_PORT: Record<Security, number> = { none: 25, starttls: 587, tls: 465 };
+const LMTP_PORT = 24;
 
 /** From this size on, a text is a LongMessage: a text box of it would freeze the page. */
 export const EDIT_LIMIT = 256 << 10;
@@ -140,19 +220,18 @@ export const EDIT_LIMIT = 256 << 10;
 export function defaultForm(now = new Date(), id = randomId()): Form {
   return {
     mode: "lab", address: "", security: "starttls",
-    from: "ada@example.org", to: ["grace@example.net"],
+    transactions: [{ from: "ada@example.org", to: ["grace@example.net"], way: "raw", text: defaultMessage(now, id), fields: NO_FIELDS }],
     signIn: {
       lab: { on: false, mechanism: "PLAIN", username: "", password: "" },
       practice: { on: true, mechanism: "PLAIN", username: "", password: "" },
       live: { on: false, mechanism: "", username: "", password: "" },
     },
-    message: defaultMessage(now, id),
-    ehlo: "", serverName: "", ca: "", insecure: false, pipelining: false, chunking: false, smtputf8: false,
+    ehlo: "", serverName: "", ca: "", insecure: false, commands: "", options: OPTIONS,
     link: { ...WIRE, delay: "40ms" }, lab: LAB, seed: String(SEED),
   };
 }
 
-function randomId(): string {
+export function randomId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(6)), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
@@ -223,6 +302,11 @@ export function routeOf(f: Form): Route {
   return datagrams(f) ? "direct" : f.lab.route;
 }
 
+/** The lab's servers speak SMTP. */
+export function protocolOf(f: Form): Options["protocol"] {
+  return f.mode === "lab" ? "smtp" : f.options.protocol;
+}
+
 /** A submission server wants its users to sign in, an MX has none. */
 export function withRoute(f: Form, route: Route): Partial<Form> {
   return { lab: { ...f.lab, route }, signIn: { ...f.signIn, lab: { ...f.signIn.lab, on: route !== "direct" } } };
@@ -236,20 +320,20 @@ function domain(address: string): string {
 
 /** The domain that the lab's mail is for, as protocol/session finds it. */
 function recipientDomain(f: Form): string {
-  return f.to.map(domain).find(Boolean) ?? "example.net";
+  return f.transactions.flatMap((t) => t.to).map(domain).find(Boolean) ?? "example.net";
 }
 
 /** Host and port that a run would go to, as far as they are known. */
 export function target(f: Form, config: Config | undefined): { host: string; port: number } {
-  const security = securityOf(f), port = DEFAULT_PORT[security];
+  const security = securityOf(f), lmtp = protocolOf(f) === "lmtp", port = lmtp ? LMTP_PORT : DEFAULT_PORT[security];
   switch (f.mode) {
     case "lab":
       return routeOf(f) === "direct"
         ? { host: `mx.${recipientDomain(f)}`, port: security === "tls" ? port : 25 }
-        : { host: `mail.${domain(f.from) || "example.org"}`, port };
+        : { host: `mail.${f.transactions.map((t) => domain(t.from)).find(Boolean) ?? "example.org"}`, port };
     case "practice": {
       const p = config?.practice;
-      return { host: p?.host ?? "", port: p ? { none: p.ports.smtp, starttls: p.ports.submission, tls: p.ports.submissions }[security] : port };
+      return { host: p?.host ?? "", port: !p ? port : lmtp ? p.ports.lmtp : { none: p.ports.smtp, starttls: p.ports.submission, tls: p.ports.submissions }[security] };
     }
     case "live": {
       const a = parseAddress(f.address);
@@ -258,18 +342,32 @@ export function target(f: Form, config: Config | undefined): { host: string; por
   }
 }
 
-/** The practice server offers AUTH only inside TLS, so without TLS its account is of no use. */
+/** The practice server offers AUTH only inside TLS, and not in LMTP, so there its account is of no use. */
 export function signsIn(f: Form): boolean {
-  return f.signIn[f.mode].on && !(f.mode === "practice" && f.security === "none") && !datagrams(f);
+  return f.signIn[f.mode].on && !(f.mode === "practice" && (f.security === "none" || protocolOf(f) === "lmtp")) && !datagrams(f);
+}
+
+/** The commands that come first, as a plan has them. */
+function commandsOf(f: Form): string[] {
+  return f.commands.split("\n").map((c) => c.trim()).filter(Boolean);
 }
 
 /** What keeps the form from being run, by the name of its field; empty when nothing does. */
-export function problems(f: Form, config: Config | undefined): Partial<Record<"address" | "to" | "from" | "mode" | "seed", string>> {
-  const out: ReturnType<typeof problems> = {};
+export function problems(f: Form, config: Config | undefined): Partial<Record<"address" | "to" | "message" | "mode" | "commands" | "seed", string>> {
+  const out: ReturnType<typeof problems> = {}, several = f.transactions.length > 1;
+  const first = (wrong: (t: Transaction) => unknown): [number, string] => {
+    const i = f.transactions.findIndex(wrong);
+    return [i, several ? `Message ${i + 1}: ` : ""];
+  };
   if (f.mode === "practice" && config && !config.practice) out.mode = "This proxy offers no practice server. Choose Lab or Live.";
+  else if (f.mode === "practice" && protocolOf(f) === "lmtp" && f.security === "tls") out.mode = "The practice server has no implicit TLS for LMTP. Choose None or STARTTLS.";
   if (f.mode === "live" && !f.address.trim()) out.address = "Name a mail server, such as mx.example.net:25.";
   else if (f.mode === "live" && !parseAddress(f.address)) out.address = "This is no host and port. Write mx.example.net:25, or [2001:db8::1]:25.";
-  if (!f.to.some((t) => t.trim())) out.to = "Name at least one recipient.";
+  const [lonely, of] = first((t) => !t.to.some((r) => r.trim())), [bad, its] = first((t) => t.problem);
+  if (lonely >= 0) out.to = `${of}Name at least one recipient.`;
+  if (bad >= 0) out.message = its + f.transactions[bad]!.problem!.text;
+  const odd = commandsOf(f).find((c) => !COMMANDS.includes(c.split(" ")[0]!.toUpperCase()));
+  if (odd) out.commands = `${odd} cannot come first: that can ${COMMANDS.slice(0, -1).join(", ")} and RSET.`;
   if (f.mode === "lab" && !/^\d{1,15}$/.test(f.seed.trim())) out.seed = "A seed is a whole number of at most 15 digits, such as 42.";
   return out;
 }
@@ -286,22 +384,34 @@ function accountOf({ mechanism, username, password }: SignIn, known: { username:
   return { mechanism, username: username || known?.username || "", password: password || known?.password || "" };
 }
 
+/** What the plan says of the options: those that are not as the engine has them anyway. */
+function optionsOf(f: Form): Partial<Options> {
+  const said = (attributes: Record<string, string>) => (f.mode === "practice" ? Object.fromEntries(Object.entries(attributes).filter(([, v]) => v.trim())) : {});
+  const o = { ...f.options, protocol: protocolOf(f) }, usual: Options = { ...OPTIONS, xclient: {}, xforward: {} };
+  const all = Object.entries({ ...o, xclient: said(o.xclient), xforward: said(o.xforward) }) as [keyof Options, unknown][];
+  return Object.fromEntries(all.filter(([k, v]) => JSON.stringify(v) !== JSON.stringify(usual[k])));
+}
+
 export function planOf(f: Form, config: Config | undefined, step: boolean): Plan {
   const practice = f.mode === "practice" ? config?.practice : undefined;
-  const known = f.mode === "lab" ? LAB_ACCOUNT : practice, { host, port } = target(f, config), route = routeOf(f);
+  const known = f.mode === "lab" ? LAB_ACCOUNT : practice, { host, port } = target(f, config), route = routeOf(f), commands = commandsOf(f);
   return {
     // Directly, mail goes to a domain, and its MX is looked up (RFC 5321, 5.1).
     target: { mode: f.mode, host: f.mode === "lab" && route === "direct" ? recipientDomain(f) : host, port },
     security: securityOf(f),
     tls: {
       serverName: f.serverName.trim(),
-      ca: [practice?.ca, f.ca].filter((pem): pem is string => !!pem?.trim()),
+      ca: [...new Set([practice?.ca, f.ca])].filter((pem): pem is string => !!pem?.trim()),
       insecure: f.insecure,
     },
     ehlo: ehloOf(f),
     ...(signsIn(f) && { auth: accountOf(f.signIn[f.mode], known) }),
-    messages: [{ from: f.from.trim(), to: f.to.map((t) => t.trim()).filter(Boolean), data: f.file?.text ?? f.message.replace(/\r?\n/g, "\r\n") }], // a text box has only LF
-    options: { pipelining: f.pipelining, chunking: f.chunking, smtputf8: f.smtputf8 },
+    ...(commands.length && { commands }),
+    messages: f.transactions.map(({ from, to, text, file, alternatives }) => ({
+      from: from.trim(), to: to.map((t) => t.trim()).filter(Boolean), data: file?.text ?? text.replace(/\r?\n/g, "\r\n"), // a text box has only LF
+      ...(alternatives && { alternatives }),
+    })),
+    options: optionsOf(f),
     pace: { step, breakpoints: [] },
     ...(f.mode === "lab" && { link: f.link, lab: { ...f.lab, route }, seed: Number(f.seed) }),
   };
@@ -319,22 +429,20 @@ export function completed(given: Partial<Plan>, own: Plan): Plan {
 
 /** A plan from elsewhere put into the form; what it leaves out keeps its place. */
 export function formOf(plan: PartialPlan, base: Form): Form {
-  const { target: to, tls, auth, messages, link, lab } = plan, mode = to?.mode && to.mode in base.signIn ? to.mode : base.mode;
+  const { target: to, tls, auth, messages, link, lab, commands } = plan, mode = to?.mode && to.mode in base.signIn ? to.mode : base.mode;
   const whole = to?.mode === "lab"; // what it leaves out has the engine's default
-  const [message] = messages ?? [], data = message?.data;
-  const form: Form = {
+  const o = plan.options, usual = to || o ? OPTIONS : base.options;
+  return {
     ...base, mode,
     address: mode === "live" && to?.host ? hostPort(to.host, to.port) : base.address,
     security: plan.security ?? base.security,
-    from: message?.from ?? base.from,
-    to: message?.to?.length ? [...message.to] : base.to,
+    transactions: messages?.map((m, i) => transactionOf(m, base.transactions[i] ?? addition(base))) ?? base.transactions,
     ehlo: plan.ehlo ?? base.ehlo,
     serverName: tls?.serverName ?? base.serverName,
     ca: tls?.ca ? tls.ca.join("\n") : base.ca,
     insecure: tls?.insecure ?? base.insecure,
-    pipelining: plan.options?.pipelining ?? base.pipelining,
-    chunking: plan.options?.chunking ?? base.chunking,
-    smtputf8: plan.options?.smtputf8 ?? base.smtputf8,
+    commands: commands ? commands.join("\n") : to ? "" : base.commands,
+    options: { ...filled(usual, o), dsn: filled(usual.dsn, o?.dsn), xclient: filled(usual.xclient, o?.xclient), xforward: filled(usual.xforward, o?.xforward) },
     link: filled(whole ? WIRE : base.link, link),
     lab: { ...filled(whole ? LAB : base.lab, lab), server: filled(whole ? WELL : base.lab.server, lab?.server) },
     seed: plan.seed !== undefined ? String(plan.seed) : whole ? String(SEED) : base.seed,
@@ -342,8 +450,27 @@ export function formOf(plan: PartialPlan, base: Form): Form {
       ? { on: true, mechanism: auth.mechanism ?? "", username: auth.username ?? "", password: auth.password ?? "" }
       : { ...base.signIn[mode], on: mode === "practice" } }, // a plan cannot know the account of this page's practice server
   };
-  if (data !== undefined) Object.assign(form, withMessage(data, "message"));
-  return form;
+}
+
+function transactionOf({ from, to, data, alternatives }: Partial<Plan["messages"][number]>, base: Transaction): Transaction {
+  const t: Transaction = { ...base, from: from ?? base.from, to: to?.length ? [...to] : base.to };
+  return data === undefined ? t : { ...t, way: "raw", ...withMessage(data, "message"), alternatives };
+}
+
+/** One more mail transaction: of the last one's envelope, with a message of its own. */
+export function addition(f: Form): Transaction {
+  const [fresh] = defaultForm().transactions, { from, to } = f.transactions.at(-1) ?? fresh!;
+  return { ...fresh!, from, to };
+}
+
+/** The form with a change to one of its transactions. What was composed of the one before is of no use for the new one. */
+export function withTransaction(f: Form, i: number, patch: Partial<Transaction>): Partial<Form> {
+  return { transactions: f.transactions.map((t, j) => (j !== i ? t : t.way === "raw" ? { ...t, ...patch } : { ...t, text: "", file: undefined, alternatives: undefined, problem: undefined, ...patch })) };
+}
+
+/** Whether a message is still to be composed of its fields. */
+export function uncomposed(f: Form): boolean {
+  return f.transactions.some((t) => t.way === "fields" && !t.text && !t.file);
 }
 
 type PartialPlan = { [K in keyof Plan]?: DeepPartial<Plan[K]> };
@@ -354,10 +481,10 @@ function filled<T extends object>(base: T, given: { [K in keyof T]?: unknown } |
   return Object.fromEntries(Object.entries(base).map(([k, v]) => [k, given?.[k as keyof T] ?? v])) as T;
 }
 
-/** The form's message fields for a text: a box for a short one, name and size for a long one. */
-export function withMessage(text: string, name: string): { message: string; file: LongMessage | undefined } {
-  if (text.length <= EDIT_LIMIT) return { message: text.replaceAll("\r\n", "\n"), file: undefined };
-  return { message: "", file: { name, size: messageSize(text), text } };
+/** A source for the form: a box for a short one, name and size for a long one. */
+export function withMessage(source: string, name: string): Pick<Transaction, "text" | "file" | "alternatives"> {
+  const short = source.length <= EDIT_LIMIT;
+  return { text: short ? source.replaceAll("\r\n", "\n") : "", file: short ? undefined : { name, size: messageSize(source), text: source }, alternatives: undefined };
 }
 
 export function hostPort(host: string, port: number | undefined): string {
@@ -365,9 +492,9 @@ export function hostPort(host: string, port: number | undefined): string {
   return port ? `${h}:${port}` : h;
 }
 
-/** What may be kept in the browser: no password or token, no long message. */
+/** What may be kept in the browser: no password or token, no long message, no attachment, nothing that is composed anew. */
 export function keepable(f: Form): Form {
   const quiet = (s: SignIn) => ({ ...s, password: "" });
-  const { file: _, ...rest } = f;
-  return { ...rest, signIn: { lab: quiet(f.signIn.lab), practice: quiet(f.signIn.practice), live: quiet(f.signIn.live) } };
+  const small = ({ from, to, way, text, fields }: Transaction): Transaction => ({ from, to, way, text: way === "raw" ? text : "", fields: { ...fields, attachments: [] } });
+  return { ...f, transactions: f.transactions.map(small), signIn: { lab: quiet(f.signIn.lab), practice: quiet(f.signIn.practice), live: quiet(f.signIn.live) } };
 }

@@ -59,6 +59,16 @@ export class Rounds {
     return n;
   }
 
+  /** What comes along with an answer belongs to its round, and is no wait of its own. */
+  extend(n: number, t: number, row: number): number {
+    const r = this.list.findLast((r) => r.n <= n);
+    if (r) {
+      r.to = t;
+      r.last = Math.max(r.last, row);
+    }
+    return n;
+  }
+
   /** Gives up the wait that is open: it will have no answer. */
   drop(): void {
     this.#open = undefined;

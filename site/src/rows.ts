@@ -126,6 +126,8 @@ export class Rows {
   readonly packets: number[] = [];
   delay: number | undefined;
   slowest = 0;
+  /** What the proxy measured of its TCP. */
+  readonly samples: EventOfKind<"tcp", "sample">[] = [];
 
   readonly #lab: boolean;
   #numbers = 0;
@@ -168,7 +170,8 @@ export class Rows {
 
   /** Where an event stands in the ladder. */
   placeOf(event: number): Place | undefined {
-    const row = this.#byEvent.get(event);
+    const row = this.#byEvent.get(event), e = this.trace?.events[event];
+    if (row && e?.layer === "tls" && e.kind === "decrypted") return { row: row.i, message: event };
     if (row) return row.packets.length > 1 && row.packets[0] !== event && row.packets.includes(event) ? { row: row.i, packet: event } : { row: row.i };
     const q = this.quiet.find((x) => x.e === event);
     return q && { row: q.row, packet: event };
@@ -192,6 +195,11 @@ export class Rows {
     const end = (n: number) => plain(n).off + plain(n).len, out: number[] = [];
     for (let i = countBefore(all.length, (j) => end(all[j]!) <= at.off); i < all.length && plain(all[i]!).off < at.off + at.len; i++) out.push(all[i]!);
     return out;
+  }
+
+  /** The handshake messages that were opened below a row, in order. */
+  decrypted(row: Row): EventOfKind<"tls", "decrypted">[] {
+    return row.parts.map((n) => this.trace!.events[n]!).filter((e): e is EventOfKind<"tls", "decrypted"> => e.layer === "tls" && e.kind === "decrypted");
   }
 
   /** The segments that carry a range of the page's own wire, as far as they were sent. */
@@ -284,7 +292,7 @@ export class Rows {
       case "app": return this.#readApp(e);
       case "dns": return this.#readDNS(e);
       case "udp": return this.#readDatagram(e);
-      case "tcp": return e.kind === "segment" ? this.#readSegment(e) : e.kind === "analysis" ? this.#readAnalysis(e) : this.#readState(e);
+      case "tcp": return e.kind === "segment" ? this.#readSegment(e) : e.kind === "analysis" ? this.#readAnalysis(e) : e.kind === "sample" ? this.#readSample(e) : this.#readState(e);
       case "ip":
         this.#addPacket(e);
         return;
@@ -495,6 +503,11 @@ export class Rows {
     else flow?.states.set(e.data.host, [e]);
   }
 
+  /** The first one, taken when the connection was opened, tells of its SYN. */
+  #readSample(e: EventOfKind<"tcp", "sample">): void {
+    if (this.samples.push(e) === 1 && this.#connect) this.#fold(e, this.#connect);
+  }
+
   // ---- what they carry
 
   /** The row of text or of a record: the one that its segments began, or a new one. */
@@ -583,6 +596,10 @@ export class Rows {
         return;
       }
       case "record": return this.#readRecord(e);
+      case "decrypted": {
+        const row = this.#handshake ?? this.#lastHandshake;
+        if (row) this.#fold(e, row);
+      }
     }
   }
 
@@ -611,6 +628,7 @@ export class Rows {
       return;
     }
     const row = this.#say(e), answers = e.kind === "reply" ? e.data.answers : undefined, asked = answers === undefined ? undefined : this.#byEvent.get(answers);
+    const further = asked?.other !== undefined; // in LMTP each recipient has a reply to the message (RFC 2033, 4.2)
     if (e.kind === "message" && row.packets.length === 0) row.t = row.sent = e.data.started;
     row.other = asked;
     if (asked) asked.other = row;
@@ -626,7 +644,8 @@ export class Rows {
       const first = this.#joined ?? row;
       first.round = this.rounds.begin(this.rounds.list.at(-1)?.to ?? e.t, first.i, "greeting");
     }
-    if (e.data.answers !== undefined) row.round = this.rounds.answer(e.t, row.i, e.data.verb!);
+    if (further) row.round = this.rounds.extend(asked!.round, e.t, row.i);
+    else if (e.data.answers !== undefined) row.round = this.rounds.answer(e.t, row.i, e.data.verb!);
     else if (e.data.verb) row.round = this.rounds.end(e.t, row.i, e.data.verb);
     if (e.data.extensions) this.greetings.push(row);
   }

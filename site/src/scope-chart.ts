@@ -1,5 +1,5 @@
-// The chart of one connection: what its sender has under way and what bounds that,
-// over time. Loaded when it is asked for, with uPlot, which draws the lines.
+// The chart of one connection: what its sender has under way and what bounds that, over
+// time; in the lab from its packets, elsewhere as the proxy measures its own TCP. Loaded when it is asked for, with uPlot, which draws the lines.
 
 import { css, html, LitElement, nothing, svg, type PropertyValues, type TemplateResult } from "lit";
 import UPlot from "uplot";
@@ -52,12 +52,15 @@ const LONG = 20_000 * MS;
 export class ScopeChart extends LitElement {
   static override properties = {
     view: { attribute: false },
+    why: { attribute: false },
     chosen: { state: true },
     log: { state: true },
     hover: { state: true },
     table: { state: true },
   };
   declare view: View;
+  /** Why the proxy cannot measure; "" when it can. */
+  declare why: string;
   /** Connection and sender, "0 client"; "" for the page's own. */
   declare chosen: string;
   /** Undefined as long as the ranges decide. */
@@ -81,7 +84,7 @@ export class ScopeChart extends LitElement {
   constructor() {
     super();
     resized(this, () => this.#fit());
-    this.chosen = "";
+    this.chosen = this.why = "";
     this.table = false;
   }
 
@@ -114,7 +117,7 @@ export class ScopeChart extends LitElement {
     return html`<div class="head">
         <label>Connection <select @change=${(e: Event) => this.#choose((e.target as HTMLSelectElement).value)}>${this.#options(s.key)}</select></label>
         <span class="seg" role="radiogroup" aria-label="scale of the octets">${([false, true] as const).map((on) => html`<label><input type="radio" name="scale" .checked=${on === log} @change=${() => (this.log = on)}><span data-text=${on ? "Log" : "Linear"}>${on ? "Log" : "Linear"}</span></label>`)}</span></div>
-      <p class="say">${this.#sentence(flight, indexAt(flight.times, now(this.view)))}</p>
+      <p class="say">${flight.measured ? this.#measured(flight) : this.#sentence(flight, indexAt(flight.times, now(this.view)))}</p>
       <div class="stage" tabindex="0" role="group" aria-label="chart; left and right go from packet to packet" @keydown=${(e: KeyboardEvent) => this.#key(e)}>
         ${this.#legend(OCTETS, flight, i, at, `octets, ${log ? "logarithmic" : "linear"}`)}<div class="plot octets"></div>
         ${this.#legend(TIMES, flight, i, at, "milliseconds")}<div class="plot times"></div></div>
@@ -123,14 +126,17 @@ export class ScopeChart extends LitElement {
   }
 
   #nothing(): string {
-    const { trace, lab } = this.view;
-    return trace && lab ? "There was no TCP connection in this session, so there is nothing to draw."
-      : `The chart shows what TCP has under way and what holds it back. It is drawn from the packets and from the state of TCP, which only the lab shows: ${lab ? "" : "choose Lab and "}press Run.`;
+    const { trace, lab, replay } = this.view, shows = "The chart shows what TCP has under way and what holds it back";
+    if (trace && lab) return "There was no TCP connection in this session, so there is nothing to draw.";
+    if (lab) return `${shows}. It is drawn from the packets and from the state of TCP: press Run.`;
+    if (trace && replay) return `${shows}. Nothing of that was measured in this session.`;
+    if (this.why) return `${shows}, but here nothing is measured: ${this.why}. Choose Lab to see it.`;
+    return trace ? "Nothing has been measured yet: that begins when the proxy is connected to the mail server." : `${shows}, as the proxy measures it on its way to the mail server: press Run.`;
   }
 
   #options(key: string): TemplateResult[] {
     const { trace } = this.view, all = this.#connections(trace!), name = (id: string) => (id === "client" ? "this page" : trace!.host(id));
-    return all.flatMap((c) => [[c.from, c.to], [c.to, c.from]].map(([a, b]) => html`
+    return all.flatMap((c) => [[c.from, c.to], ...(c.measured ? [] : [[c.to, c.from]])].map(([a, b]) => html`
       <option value="${c.flow} ${a}" .selected=${key === `${c.flow} ${a}`}>${all.length > 1 ? `${c.flow + 1}: ` : ""}${name(a!)} sends to ${name(b!)}</option>`));
   }
 
@@ -154,12 +160,24 @@ export class ScopeChart extends LitElement {
     ].filter(Boolean).join(", ")}.`;
   }
 
+  #measured(f: Flight): string {
+    const { samples } = this.view.rows, s = samples.at(-1)?.data;
+    if (!s) return `The first measurement is that of ${format.ms(f.times[0]!)} ms, after the cursor.`;
+    return [
+      `Measured ${samples.length === 1 ? "once" : `${format.number(samples.length)} times`} at the proxy, which sends to ${this.view.trace!.host(f.peer)}: whenever its TCP has changed, ten times a second at most.`,
+      s.rtt ? `The round trip is ${format.duration(s.rtt)} ± ${format.duration(s.rttvar ?? 0)}${s.minRTT ? `, at its best ${format.duration(s.minRTT)}` : ""}.` : "",
+      s.retransmits ? `${format.count(s.retransmits, "segment was", "segments were")} sent again.` : "Nothing was sent again.",
+      s.deliveryRate ? `Last delivered at ${s.deliveryRate < 1e7 ? `${format.number(Math.round(s.deliveryRate / 1e3))} kB` : `${format.number(Math.round(s.deliveryRate / 1e6))} MB`} a second.` : "",
+      s.sendScale ? `Windows are scaled by ${2 ** s.sendScale} and ${2 ** (s.receiveScale ?? 0)} (RFC 7323).` : "",
+    ].filter(Boolean).join(" ");
+  }
+
   #legend(styles: Style[], f: Flight, i: number, at: number, unit: string): TemplateResult {
     return html`<div class="legend"><span class="unit">${unit} <b class="num">at ${format.ms(at)} ms</b></span>${styles.toReversed().map((s) => {
       const v = i < 0 ? null : (f.lines[s.line][i] ?? null), ref = format.references(s.rfc)[0]!;
       return html`<span class=${s.line}><svg width="22" height="8" aria-hidden="true"><path d="M0 4H22" stroke-width=${s.width} stroke-dasharray=${s.dash?.join(" ") ?? "none"}/></svg>
         <a href=${ref.url!} title=${ref.text} target="_blank" rel="noreferrer">${s.name}${s.line === "window" ? ` ${this.view.trace!.host(f.peer)}` : nothing}</a>
-        <b class="num">${v === null ? "none yet" : styles === TIMES ? format.duration(v) : format.number(v)}</b>${provenance(s.src)}</span>`;
+        <b class="num">${v === null ? "none yet" : styles === TIMES ? format.duration(v) : format.number(v)}</b>${provenance(f.measured ? "measured" : s.src)}</span>`;
     })}</div>`;
   }
 
@@ -167,7 +185,8 @@ export class ScopeChart extends LitElement {
     const kinds = (Object.keys(MARKS) as Mark["kind"][]).filter((k) => f.marks.some((m) => m.kind === k));
     if (kinds.length === 0) return nothing;
     const shape = { lost: svg`<path class="bad" d=${cross(5, 5)}/>`, again: svg`<circle cx="5" cy="5" r="3.6"/>`, zero: svg`<path d="M1 1.5H9M1 1.5V9M9 1.5V9"/>` };
-    return html`<p class="kinds">${kinds.map((k) => html`<span><svg width="10" height="10" aria-hidden="true">${shape[k]}</svg>${MARKS[k]}</span>`)}<span>${provenance("derived", false)}from the packets</span><span>${provenance("simulated", false)}from the stack itself</span></p>`;
+    return html`<p class="kinds">${kinds.map((k) => html`<span><svg width="10" height="10" aria-hidden="true">${shape[k]}</svg>${MARKS[k]}</span>`)}${f.measured ? html`<span>${provenance("measured", false)}from the proxy's TCP</span>`
+      : html`<span>${provenance("derived", false)}from the packets</span><span>${provenance("simulated", false)}from the stack itself</span>`}</p>`;
   }
 
   #table(f: Flight): TemplateResult {
@@ -283,7 +302,7 @@ export class ScopeChart extends LitElement {
     .plot { height: clamp(180px, 34cqh, 420px); min-width: 0; } .plot.times { height: clamp(110px, 17cqh, 180px); }
     .legend { display: flex; flex-wrap: wrap; gap: 2px var(--s4); font-size: var(--t2); line-height: 18px; padding-top: 4px; border-top: 1px solid var(--rule); } .legend + .plot { margin-bottom: var(--s2); }
     .legend span { display: inline-flex; gap: 5px; align-items: center; white-space: nowrap; } .legend b { font-weight: 400; min-width: 7ch; text-align: right; } .unit { color: var(--soft); } .unit b { min-width: 0; }
-    .legend path { stroke: var(--ink); fill: none; } .legend .inFlight > svg:first-child path { stroke: var(--tcp); } .legend .window > svg:first-child path, .legend .srtt > svg:first-child path { stroke: var(--soft); }
+    .legend svg:not(.glyph) path { stroke: var(--ink); fill: none; } .legend .inFlight > svg:first-child path { stroke: var(--tcp); } .legend .window > svg:first-child path, .legend .srtt > svg:first-child path { stroke: var(--soft); }
     .kinds { display: flex; flex-wrap: wrap; gap: 2px var(--s4); font-size: var(--t2); color: var(--soft); padding: var(--s1) 0 var(--s2); } .kinds span { display: inline-flex; gap: 5px; align-items: center; }
     .kinds svg:not(.glyph) { stroke: var(--ink); fill: none; stroke-width: 1.4; } .kinds .bad { stroke: var(--bad); stroke-width: 1.8; }
     summary { cursor: pointer; font-size: var(--t2); line-height: 28px; } .wide { overflow-x: auto; }

@@ -33,7 +33,7 @@ export class ScopeClock extends LitElement {
   static override styles = [shared, css`
     :host { display: grid; grid-template: 24px 16px / minmax(0, 1fr) auto; column-gap: var(--s2); padding: 3px var(--s4) 0; line-height: 1.2; white-space: nowrap; overflow: hidden; }
     .time { font-size: var(--t5); letter-spacing: -.02em; line-height: 24px; } .time.long { font-size: var(--t4); }
-    p { font-size: var(--t1); line-height: 16px; color: var(--soft); overflow: hidden; text-overflow: ellipsis; }
+    p { grid-column: 1; font-size: var(--t1); line-height: 16px; color: var(--soft); overflow: hidden; text-overflow: ellipsis; }
     .steps { display: flex; justify-content: flex-end; } .steps button { width: 24px; height: 24px; display: grid; place-items: center; border: 1px solid transparent; border-radius: var(--radius); }
     .steps button:hover:not(:disabled) { border-color: var(--rule-strong); } .steps button:focus-visible, select:focus-visible { outline-offset: -2px; } .steps path { fill: currentColor; stroke: currentColor; stroke-width: 1; }
     @container scope (max-width: 1340px) { .speed > span { position: absolute; clip-path: inset(50%); } }

@@ -27,8 +27,8 @@ export class ScopeFlight extends LitElement {
   protected override render(): TemplateResult {
     const { trace } = this.view, flight = trace && this.#flight(trace), i = flight ? indexAt(flight.times, now(this.view)) : -1;
     return html`<button @click=${() => act(this, { do: "show", what: "chart" })}>
-      <span class="name">Bytes in flight, cwnd <small>(log)</small>${provenance("derived", false)}${provenance("simulated", false)}</span><span class="vh">${i < 0 ? "" : `: ${this.#words(flight!, i)}.`} Open the chart</span>
-      <svg width="200" height="106" aria-hidden="true"><path class="axis" d="M${LEFT} ${BOTTOM + 0.5}H${RIGHT}"/>${i < 0 ? nothing : this.#lines(flight!, i)}</svg></button>`;
+      <span class="name">Bytes in flight, cwnd <small>(log)</small>${flight?.measured ? provenance("measured", false) : html`${provenance("derived", false)}${provenance("simulated", false)}`}</span><span class="vh">${i < 0 ? "" : `: ${this.#words(flight!, i)}.`} Open the chart</span>
+      <svg width="200" height="106" fill="none" aria-hidden="true"><path class="axis" d="M${LEFT} ${BOTTOM + 0.5}H${RIGHT}"/>${i < 0 ? nothing : this.#lines(flight!, i)}</svg></button>`;
   }
 
   #words(f: Flight, i: number): string {
@@ -49,8 +49,8 @@ export class ScopeFlight extends LitElement {
     return svg`${flying && svg`<path class="flying" d="M${LEFT} ${BOTTOM}${flying}V${BOTTOM}Z"/>`}
       ${window && svg`<path class="window" d="M${window.slice(1)}"/>`}
       ${[...lost].map((at) => svg`<path class="lost" d="M${at} ${TOP}V${BOTTOM}"/>`)}
-      ${labels.map((l) => svg`<text class=${l.cls} x=${RIGHT + 5} y=${l.y + 4}>${format.number(l.v)}</text>`)}
-      ${peak ? svg`<text class="tcp mid" x=${Math.min(Math.max(x(at), LEFT + 16), RIGHT - 16)} y=${y(peak) - 4}>${format.number(peak)}</text>` : nothing}`;
+      ${labels.map((l) => svg`<text class=${l.cls} x=${RIGHT + 5} y=${l.y + 4}>${brief(l.v)}</text>`)}
+      ${peak ? svg`<text class="tcp mid" x=${Math.min(Math.max(x(at), LEFT + 16), RIGHT - 16)} y=${y(peak) - 4}>${brief(peak)}</text>` : nothing}`;
   }
 
   static override styles = [shared, css`
@@ -58,10 +58,15 @@ export class ScopeFlight extends LitElement {
     button { display: block; position: relative; width: 200px; height: 106px; }
     .name { position: absolute; left: 12px; top: 6px; font-size: var(--t2); line-height: 1; display: flex; gap: 4px; align-items: baseline; white-space: nowrap; } small { font-size: var(--t1); color: var(--soft); }
     button:focus-visible { outline-offset: -3px; }
-    path { fill: none; } .axis { stroke: var(--soft); } .flying { fill: var(--tcp); fill-opacity: .28; stroke: var(--tcp); } .window { stroke: var(--ink); stroke-width: 1.5; }
+    .axis { stroke: var(--soft); } .flying { fill: var(--tcp); fill-opacity: .28; stroke: var(--tcp); } .window { stroke: var(--ink); stroke-width: 1.5; }
     .lost { stroke: var(--bad); stroke-dasharray: 2.5 3; }
     text { font: var(--t1)/1 var(--wire); fill: var(--ink); } text.tcp { fill: var(--tcp); } text.soft { fill: var(--soft); } .mid { text-anchor: middle; }
   `];
+}
+
+/** A number in the little room beside the lines. */
+function brief(v: number): string {
+  return v < 1e6 ? format.number(v) : `${(v / 1e6).toFixed(1)}M`;
 }
 
 /** A step line up to a time, as path data; of what falls on one pixel, the most. */

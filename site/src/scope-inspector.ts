@@ -5,6 +5,7 @@ import { css, html, LitElement, nothing, type PropertyValues, type TemplateResul
 import { act } from "./actions.ts";
 import { enhancedEntry, eventEntry, look, replyEntry, type Entry } from "./book.ts";
 import { dump, fieldText, plainOffset, recordEvent, sealFields, suiteOf, type Dump, type DumpField } from "./dump.ts";
+import { findingsOf, SEVERITY_GLYPH } from "./findings.ts";
 import * as format from "./format.ts";
 import { control, provenance, severity } from "./icons.ts";
 import { certificateFacts, connectFacts, handshakeFacts } from "./layout.ts";
@@ -28,10 +29,11 @@ interface Level {
   words: string;
 }
 
+/** What is told to be out of order, when it is. */
+const VERBS = ["EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "QUIT"];
+
 /** Bytes shown at first, and how many more at each request. */
 const FIRST = 512, MORE = 4096;
-
-const VERBS = ["EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "message", "RSET", "NOOP", "VRFY", "QUIT"];
 
 export class ScopeInspector extends LitElement {
   static override properties = {
@@ -43,6 +45,7 @@ export class ScopeInspector extends LitElement {
     depth: { state: true },
     which: { state: true },
     hot: { state: true },
+    caret: { state: true },
     limit: { state: true },
     room: { state: true },
   };
@@ -57,6 +60,8 @@ export class ScopeInspector extends LitElement {
   declare which: number;
   /** Field under the pointer, as an index. */
   declare hot: number;
+  /** Byte that the arrow keys have come to, -1 for none. */
+  declare caret: number;
   declare limit: number;
   /** Bytes on one line. */
   declare room: number;
@@ -71,14 +76,14 @@ export class ScopeInspector extends LitElement {
     this.width = "wide";
     this.tab = "fields";
     this.which = 0;
-    this.hot = -1;
+    this.hot = this.caret = -1;
     this.limit = FIRST;
     this.room = 8;
   }
 
   protected override willUpdate(changed: PropertyValues<this>): void {
     if (!changed.has("selected")) return;
-    this.hot = this.#pinned = -1;
+    this.hot = this.caret = this.#pinned = -1;
     this.limit = FIRST;
     this.depth = undefined;
     this.which = 0;
@@ -86,6 +91,8 @@ export class ScopeInspector extends LitElement {
 
   protected override updated(changed: PropertyValues<this>): void {
     if (changed.has("selected")) this.scrollTop = 0;
+    // Whoever chose a field sees its bytes, and the other way round.
+    if (this.#pinned >= 0 && (changed.has("hot") || changed.has("caret") || changed.has("tab"))) for (const box of this.renderRoot.querySelectorAll<HTMLElement>(".scrolls")) show(box);
   }
 
   #row(): { row: Row; place: Place } | undefined {
@@ -101,7 +108,7 @@ export class ScopeInspector extends LitElement {
     // Of a packet that stands for itself, the header that names it is shown first.
     const shown = this.depth === undefined && packet?.layer !== "dns" && this.#alone(row, place) ? (levels.findLast((l) => l.id === "tcp" || l.id === "udp")?.id ?? depth) : depth;
     const body = packet && shown && shown !== "own" && !(shown === "tls" && !this.#alone(row, place)) ? this.#packet(row, packet, packets, shown) : this.#own(row, place, shown);
-    return html`${this.#header(row, place)}${this.#meaning(row, place)}${body === nothing ? nothing : this.#phoneTabs()}
+    return html`${this.#header(row, place)}${this.#meaning(row, place)}${this.#found(row)}${body === nothing ? nothing : this.#phoneTabs()}
       ${levels.length && (this.#on("fields") || this.#on("bytes")) ? this.#breadcrumb(levels, shown!) : nothing}${body}${this.#on("next") ? this.#legal() : nothing}`;
   }
 
@@ -113,7 +120,7 @@ export class ScopeInspector extends LitElement {
   /** The packets that a place can be followed down to. */
   #packets(row: Row, place: Place): PacketEvent[] {
     const { rows } = this.view, trace = rows.trace!;
-    if (place.certificate !== undefined) return [];
+    if (place.certificate !== undefined || place.message !== undefined) return [];
     if (place.packet !== undefined) return [trace.events[place.packet] as PacketEvent];
     const record = place.record ?? (row.kind === "record" ? row.e : undefined);
     return record === undefined ? rows.packetsOf(row) : rows.carrying(trace.events[record]!.at!);
@@ -137,8 +144,9 @@ export class ScopeInspector extends LitElement {
   #own(row: Row, place: Place, depth: Depth | undefined): TemplateResult | typeof nothing {
     const { rows } = this.view;
     if (place.certificate !== undefined) return this.#certificate(row, place.certificate);
+    if (place.message !== undefined) return this.#opened(rows.trace!.events[place.message]!);
     if (place.record !== undefined || row.kind === "record") return this.#recordBody(row, place.record ?? row.e, 0, 1);
-    if (row.kind === "connect") return this.#facts(connectFacts(row.parts.map((n) => rows.trace!.events[n] as EventOfKind<"tunnel", "opened">)));
+    if (row.kind === "connect") return this.#facts(connectFacts(row.parts.map((n) => rows.trace!.events[n] as EventOfKind<"tunnel", "opened"> | EventOfKind<"tcp", "sample">)));
     if (row.kind === "handshake") return this.#handshake(row);
     if (row.kind === "mail") return this.#mail(rows.event(row).data as MailData);
     if (row.layer !== "smtp" || !rows.event(row).at) return nothing;
@@ -160,8 +168,9 @@ export class ScopeInspector extends LitElement {
       ${this.width === "wide" ? nothing : html`<button class="close" aria-label="close the inspector" @click=${() => act(this, { do: "sheet" })}>${control("close")}</button>`}</div>`;
   }
 
-  /** What is shown: the event of the row, or the packet that is chosen. */
+  /** What is shown: the event of the row, or the packet or handshake message that is chosen. */
   #event(row: Row, place: Place): TraceEvent {
+    if (place.message !== undefined) return this.view.trace!.events[place.message]!;
     const packets = this.#alone(row, place) ? this.#packets(row, place) : [];
     return packets[Math.min(this.which, packets.length - 1)] ?? this.view.rows.event(row);
   }
@@ -170,6 +179,7 @@ export class ScopeInspector extends LitElement {
     const e = this.#event(row, place);
     if (place.certificate !== undefined) return { title: `Certificate ${place.certificate + 1}`, tone: "tls" };
     if (place.record !== undefined) return { title: "TLS record", tone: "tls" };
+    if (e.layer === "tls" && e.kind === "decrypted") return { title: e.data.type, tone: "tls" };
     if (isPacket(e)) return { title: packetTitle(e), tone: e.layer };
     const smtp = row.dir === "in" ? "in" : "out";
     if (row.kind === "reply") {
@@ -187,14 +197,21 @@ export class ScopeInspector extends LitElement {
     if (this.view.lab && e.from && e.to && (row.hop || isPacket(e))) more.push(`From ${host(e.from)} to ${host(e.to)}.`);
     if (place.certificate !== undefined) entry = look("tls.handshake.certificate");
     else if (place.record !== undefined) entry = look("event.tls.record");
+    else if (e.layer === "tls" && e.kind === "decrypted") {
+      entry = look(`tls.handshake.${e.data.type}`);
+      const records = e.data.records ?? [];
+      more.push(html`From the ${e.dir === "out" ? "client" : "server"}, encrypted in ${records.length === 1 ? "a TLS record" : format.count(records.length, "TLS record")} (${
+        records.map((n, i) => html`${i ? ", " : nothing}<button class="link" @click=${() => act(this, { do: "pick", key: `r${row.i}-e${n}` })}>${format.bytes(recordEvent(this.view.trace!, n).at!.len)}</button>`)}) and opened with the session’s own secrets.`);
+    }
     else if (row.kind === "connect" && row.ok) entry = look("event.tunnel.opened");
-    let means = entry?.means ?? wordsOf(this.view.rows, row).main;
+    let means = entry?.means ?? wordsOf(this.view.rows, row).main, todo = row.kind === "reply" ? undefined : entry?.do;
     if (row.kind === "mail") {
       more.push(means);
       means = `${wordsOf(this.view.rows, row).main}.`;
     }
     if (row.kind === "reply" && place.record === undefined && place.packet === undefined) {
       const d = (e as EventOfKind<"smtp", "reply">).data, code = replyEntry(d.code), fine = d.enhanced ? enhancedEntry(d.enhanced) : undefined;
+      todo = fine?.do ?? code?.do;
       if (d.verb === "greeting") means = `${means} ${d.code < 300 ? "" : (code?.means ?? "")}`.trim();
       else if (fine) {
         means = `${fine.title}: ${fine.means}`;
@@ -204,10 +221,23 @@ export class ScopeInspector extends LitElement {
     }
     if (row.kind === "error" || row.kind === "note" || row.kind === "desync") {
       const said = wordsOf(this.view.rows, row).main;
-      return html`<p class="means">${said}</p><p class="more">${entry ? html`${entry.title}: ${entry.means} ${this.#refs(entry)}` : nothing}</p>`;
+      return html`<p class="means">${said}</p><p class="more">${entry ? html`${entry.title}: ${entry.means} ${this.#refs(entry)}` : nothing}</p>${this.#todo(entry?.do, "What to do")}`;
     }
-    if (place.record === undefined && place.certificate === undefined && place.packet === undefined) more.push(this.#timing(row), this.#journey(row));
-    return html`<p class="means">${means}</p><p class="more">${this.#refs(entry)}${entry ? "." : nothing}${more.map((m) => html` ${m}`)}</p>`;
+    if (place.record === undefined && place.certificate === undefined && place.packet === undefined && place.message === undefined) more.push(this.#timing(row), this.#journey(row));
+    return html`<p class="means">${means}</p><p class="more">${this.#refs(entry)}${entry ? "." : nothing}${more.map((m) => html` ${m}`)}</p>${
+      place.record === undefined && place.packet === undefined ? this.#todo(todo, row.kind === "reply" ? "What a client does next" : "What to do") : nothing}`;
+  }
+
+  #todo(text: string | undefined, name: string): TemplateResult | typeof nothing {
+    return text ? html`<p class="todo"><b>${name}</b> ${text}</p>` : nothing;
+  }
+
+  /** The conclusions that rest on this row. */
+  #found(row: Row): TemplateResult | typeof nothing {
+    const found = findingsOf(this.view.all, row);
+    if (found.length === 0) return nothing;
+    return html`<ul class="found">${found.map((f) => html`<li>${severity(SEVERITY_GLYPH[f.severity])}<span><button class="link" @click=${() => act(this, { do: "show", what: "findings" })}>${
+      look(`finding.${f.id}`)?.title ?? f.id}</button> ${visible(f.text)}</span></li>`)}</ul>`;
   }
 
   #refs(entry: Entry | undefined): TemplateResult | typeof nothing {
@@ -262,7 +292,7 @@ export class ScopeInspector extends LitElement {
   #go(depth: Depth, which = this.which): void {
     this.depth = depth;
     this.which = which;
-    this.hot = this.#pinned = -1;
+    this.hot = this.caret = this.#pinned = -1;
   }
 
   async #tabKey(e: KeyboardEvent, levels: Level[], l: Level): Promise<void> {
@@ -292,15 +322,21 @@ export class ScopeInspector extends LitElement {
       ${this.#on("fields") ? this.#fields(e, d, secret) : nothing}
       ${e.secret?.length && this.#on("fields") ? html`<p class="more"><button class="link" @click=${() => this.dispatchEvent(new CustomEvent("scope-reveal", { detail: this.selected, bubbles: true }))}>${this.revealed.has(row.e) ? "Hide the secret" : "Show the secret"}</button></p>` : nothing}</div><div>
       ${this.#on("bytes") ? html`${this.#dump(words, seal.length ? `${format.number(at.len)} + 1 bytes` : format.bytes(at.len), d, { tone: (i) => (seal.length && i >= at.len ? "tls" : "") })}
-      ${only ? this.#sealed(only, at.off, d.fields[this.hot]) : carriers.length > 1 ? html`<p class="more">${format.count(carriers.length, "TLS record")} carried it: choose TLS above.</p>` : nothing}` : nothing}</div></div>`;
+      ${only ? this.#sealed(only, at.off, d) : carriers.length > 1 ? html`<p class="more">${format.count(carriers.length, "TLS record")} carried it: choose TLS above.</p>` : nothing}` : nothing}</div></div>`;
   }
 
   /** The record around a text: bytes of the text and their ciphertext light up together. */
-  #sealed(e: EventOfKind<"tls", "record">, textOff: number, hot: DumpField | undefined): TemplateResult {
+  #sealed(e: EventOfKind<"tls", "record">, textOff: number, text: Dump): TemplateResult {
     const from = plainOffset(e.data), d = dump(this.view.trace!, e.at!, [], [], this.limit);
     const shift = from === undefined ? undefined : from - (e.data.plain!.off - textOff);
-    return this.#dump("TLS record, as it crossed the link", `5 + ${format.number(e.at!.len - 5)} bytes, RFC 8446, 5.2`, d,
-      { head: from ?? 5, tone: () => "tls", hot: hot && shift !== undefined ? [hot.off + shift, hot.off + hot.len + shift] : undefined, owned: false });
+    return this.#dump("TLS record on the link", `5 + ${format.number(e.at!.len - 5)} bytes, RFC 8446, 5.2`, d, { head: from ?? 5, tone: () => "tls", text, shift });
+  }
+
+  /** An encrypted handshake message, as the keys of the session open it. */
+  #opened(e: TraceEvent): TemplateResult {
+    const d = dump(this.view.trace!, e.at!, e.fields ?? [], e.secret ?? [], this.limit);
+    return html`<div class="cols"><div>${this.#on("fields") ? this.#fields(e, d, e.secret ?? []) : nothing}</div><div>${
+      this.#on("bytes") ? this.#dump("Plaintext, opened with the session’s secrets", format.bytes(e.at!.len), d, { tone: () => "" }) : nothing}</div></div>`;
   }
 
   #recordBody(row: Row, n: number, i: number, of: number): TemplateResult {
@@ -313,29 +349,34 @@ export class ScopeInspector extends LitElement {
 
   #fields(e: TraceEvent, d: Dump, secret: readonly [number, number][], within: [number, number] = [0, Infinity]): TemplateResult | typeof nothing {
     const visible = d.fields.map((f, i) => [f, i] as const).filter(([f]) => f.name !== "delimiter" && f.off >= within[0] && f.off < within[1]);
-    const hot = d.fields[this.hot], entry = hot && look(hot.book);
+    const hot = d.fields[this.hot], entry = hot && look(hot.book), text = (f: DumpField) => fieldText(this.view.trace!, e, f, secret);
     if (visible.length === 0) return nothing;
     return html`
-      <table class="fields ${within[1] === Infinity ? "" : "headers"}" tabindex="0" aria-label="fields" @keydown=${(k: KeyboardEvent) => this.#fieldKey(k, visible.map(([, i]) => i))} @pointerleave=${() => (this.hot = this.#pinned)}>
+      <div class="scrolls"><table class="fields ${within[1] === Infinity ? "" : "headers"}" role="grid" tabindex="0" aria-label="fields" aria-activedescendant=${visible.some(([, i]) => i === this.hot) ? `f${e.n}-${this.hot}` : nothing}
+        @keydown=${(k: KeyboardEvent) => this.#fieldKey(k, visible.map(([, i]) => i))} @pointerleave=${() => (this.hot = this.#pinned)}>
         <tbody>${visible.map(([f, i]) => html`
-          <tr class="${this.#hit(d.fields, f.off, f.off + f.len, !!f.extra) ? "hit" : ""} ${f.extra ? "tls" : ""} d${Math.min(f.depth ?? 0, 3)}" @pointerenter=${() => (this.hot = i)} @click=${() => this.#pin(i)}>
-            <td>${f.len === 1 ? f.off : `${f.off}–${f.off + f.len - 1}`}</td><td>${f.name}</td><td><span>${fieldText(this.view.trace!, e, f, secret)}</span></td></tr>`)}</tbody>
-      </table>
-      <p class="about">${entry ? html`${entry.means} ${this.#refs(entry)}` : html`Point at a field or a byte: they light up together.`}</p>`;
+          <tr id="f${e.n}-${i}" aria-selected=${i === this.hot} class="${this.#hit(d.fields, f.off, f.off + f.len, !!f.extra) ? "hit" : ""} ${f.extra ? "tls" : ""} d${Math.min(f.depth ?? 0, 4)}" @pointerenter=${() => (this.hot = i)} @click=${() => this.#pin(i)}>
+            <td>${f.len === 1 ? f.off : `${f.off}–${f.off + f.len - 1}`}</td><td>${f.name}</td><td><span>${text(f)}</span></td></tr>`)}</tbody>
+      </table></div>
+      <p class="about" aria-live="polite">${hot ? html`<b>${hot.name}</b> <span class="wire">${clip(text(hot))}</span>${entry ? html`<br>${entry.means} ${this.#refs(entry)}` : nothing}` : html`Point at a field or a byte: they light up together.`}</p>`;
   }
 
   #fieldKey(e: KeyboardEvent, order: number[]): void {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[e.key];
-    if (!by) return;
+    const at = order.indexOf(this.hot), to = { ArrowDown: at + 1, ArrowUp: at < 0 ? 0 : at - 1, Home: 0, End: order.length - 1 }[e.key];
+    if (to === undefined) return;
     e.preventDefault();
     e.stopPropagation();
-    const at = order.indexOf(this.hot);
-    this.#pinned = this.hot = order[Math.max(0, Math.min(order.length - 1, at < 0 ? 0 : at + by))] ?? -1;
-    this.renderRoot.querySelector("tr.hit")?.scrollIntoView({ block: "nearest" });
+    this.#choose(order[Math.max(0, Math.min(order.length - 1, to))] ?? -1);
   }
 
+  /** Chosen once more, a field is let go. */
   #pin(i: number): void {
-    this.#pinned = this.hot = this.#pinned === i ? -1 : i;
+    this.#choose(this.#pinned === i ? -1 : i);
+  }
+
+  #choose(field: number, caret = -1): void {
+    this.#pinned = this.hot = field;
+    this.caret = caret;
   }
 
   /** Whether a range of bytes lies in the field under the pointer. */
@@ -345,8 +386,9 @@ export class ScopeInspector extends LitElement {
   }
 
   #dump(name: string, right: string, d: Dump, o: DumpOptions): TemplateResult {
-    const per = this.room, lines: TemplateResult[] = [], f = d.fields[this.hot], h = o.hot ?? (f && o.owned !== false ? ([f.off, f.off + f.len] as const) : undefined);
-    const owner = (i: number) => (o.owned === false ? -1 : d.owner[i]!), lights = (i: number) => !!h && i >= h[0] && i < h[1];
+    const per = this.room, lines: TemplateResult[] = [], text = o.text ?? d, shift = o.text ? o.shift : 0, f = shift === undefined ? undefined : text.fields[this.hot];
+    const owner = (i: number) => (shift === undefined ? -1 : ownerOf(text, i - shift)), lights = (i: number) => !!f && i - shift! >= f.off && i - shift! < f.off + f.len;
+    const caret = o.text || this.caret < 0 ? -1 : this.caret;
     const hidden = (i: number) => d.secret.some(([from, to]) => i >= from && i < to);
     // The head of a record has a line of its own, so that its bytes stand below those of the text.
     for (let at = 0, end = 0; at < d.bytes.length; at = end) {
@@ -355,8 +397,8 @@ export class ScopeInspector extends LitElement {
       for (let i = at; i < end;) {
         const own = owner(i), lit = lights(i), tone = o.tone(i);
         let j = i + 1;
-        while (j < end && owner(j) === own && lights(j) === lit && o.tone(j) === tone) j++;
-        const part = [...d.bytes.subarray(i, j)], cls = `${lit ? "hit" : ""} ${tone}`;
+        while (j < end && i !== caret && j !== caret && owner(j) === own && lights(j) === lit && o.tone(j) === tone) j++;
+        const part = [...d.bytes.subarray(i, j)], cls = `${lit ? "hit" : ""} ${i === caret ? "caret" : ""} ${tone}`;
         hex.push(html`${i > at ? " " : ""}<i class=${cls} data-f=${own}>${part.map((b, k) => (hidden(i + k) ? "••" : format.hex(b, 2))).join(" ")}</i>`);
         ascii.push(html`<i class=${cls} data-f=${own}>${part.map((b, k) => (hidden(i + k) ? "•" : format.ascii(b))).join("")}</i>`);
         i = j;
@@ -364,7 +406,7 @@ export class ScopeInspector extends LitElement {
       lines.push(html`<span class="l"><span class="o">${format.hex(at, 4)}</span>  ${hex}${" ".repeat((per - (end - at)) * 3 + 3)}${ascii}</span>`);
     }
     return html`<p class="hexname"><span>${name}</span><span>${right}</span></p>
-      <pre class="hex" tabindex="0" aria-label=${name} @pointerover=${(e: PointerEvent) => this.#overByte(e)} @pointerleave=${() => (this.hot = this.#pinned)} @click=${(e: MouseEvent) => this.#clickByte(e)}>${lines}</pre>
+      <pre class="hex scrolls" tabindex="0" aria-label=${name} @keydown=${(e: KeyboardEvent) => o.text || this.#byteKey(e, d)} @pointerover=${(e: PointerEvent) => this.#overByte(e)} @pointerleave=${() => (this.hot = this.#pinned)} @click=${(e: MouseEvent) => this.#clickByte(e)}>${lines}</pre>
       ${d.rest > 0 ? html`<p class="more">${d.elided ? `${format.bytes(d.elided)} of ${format.number(d.bytes.length + d.rest)} were not kept: of a long message the trace has head and tail. ` : ""}${
         d.rest > d.elided ? html`<button class="link" @click=${() => (this.limit += MORE)}>Show more</button>, ${format.count(d.rest - d.elided, "byte")} left.` : nothing}</p>` : nothing}`;
   }
@@ -372,6 +414,16 @@ export class ScopeInspector extends LitElement {
   #overByte(e: PointerEvent): void {
     const f = (e.target as Element).closest<HTMLElement>("[data-f]")?.dataset["f"];
     if (f !== undefined) this.hot = Number(f) >= 0 ? Number(f) : this.#pinned;
+  }
+
+  /** The arrow keys go from byte to byte, and choose the field of each. */
+  #byteKey(e: KeyboardEvent, d: Dump): void {
+    const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.room, ArrowDown: this.room, Home: -Infinity, End: Infinity }[e.key];
+    if (by === undefined || e.ctrlKey || e.metaKey || e.altKey) return;
+    e.preventDefault();
+    e.stopPropagation();
+    const at = this.caret < 0 ? (d.fields[this.hot]?.off ?? 0) : Math.max(0, Math.min(d.bytes.length - 1, this.caret + by));
+    this.#choose(d.owner[at] ?? -1, at);
   }
 
   #clickByte(e: MouseEvent): void {
@@ -484,7 +536,9 @@ export class ScopeInspector extends LitElement {
     };
     const chain = d.chain?.length && this.#on("fields") ? html`<h3>Certificates <small>as the server sent them</small></h3><ol class="chain">${d.chain.map((c, i) => html`
       <li><button class="link wire" @click=${() => act(this, { do: "pick", key: `r${row.i}-c${i}` })}>${commonName(c.subject)}</button><small>until ${format.date(c.notAfter).split(",")[0]}</small></li>`)}</ol>` : nothing;
-    return html`${d.problem ? html`<p class="problem">${d.problem}</p>` : nothing}${this.#facts(handshakeFacts(d), explain)}${chain}`;
+    const messages = this.view.rows.decrypted(row), inside = messages.length && this.#on("fields") ? html`<h3>Messages that were encrypted <small>${provenance("derived", false)} opened</small></h3><ol class="chain">${messages.map((e) => html`
+      <li><button class="link wire" @click=${() => act(this, { do: "pick", key: `r${row.i}-m${e.n}` })}>${e.dir === "out" ? "client: " : "server: "}${e.data.type}</button><small>${format.bytes(e.at!.len)}</small></li>`)}</ol>` : nothing;
+    return html`${d.problem ? html`<p class="problem">${d.problem}</p>` : nothing}${this.#facts(handshakeFacts(d), explain)}${chain}${inside}`;
   }
 
   #certificate(row: Row, i: number): TemplateResult {
@@ -497,11 +551,16 @@ export class ScopeInspector extends LitElement {
   #legal(): TemplateResult | typeof nothing {
     const v = this.view, last = v.rows.lastReply;
     const legal = v.pending?.legal ?? last?.data.legal ?? [];
-    if (legal.length === 0) return nothing;
-    const state = last ? look(`state.${last.data.state}`)?.title : undefined, no = VERBS.filter((x) => !legal.includes(x) && x !== "message" && x !== "HELO");
-    return html`<h3>Legal next <small>at ${format.ms(now(v))} ms${state ? html`, ${lower(state)}` : nothing}</small></h3>
-      <p class="next">${legal.map((verb) => html`<button class=${verb === v.pending?.verb ? "planned" : ""} ?disabled=${!v.pending || v.pending.kind !== "command"} @click=${() => act(this, { do: "draft", text: draftOf(verb) })}>${verb}</button>`)}${
-        no.map((verb) => html`<span class="no"><s>${verb}</s> 503?</span>`)}</p>`;
+    const state = last && look(`state.${last.data.state}`);
+    if (legal.length === 0) return this.width === "phone" ? html`<p class="more">Nothing can be sent now. ${state?.means}</p>` : nothing;
+    const no = VERBS.filter((x) => !legal.includes(x)), types = v.pending?.kind === "command";
+    return html`<h3>Legal next <small>at ${format.ms(now(v))} ms${state ? html`, ${lower(state.title)}` : nothing}</small></h3>
+      ${state ? html`<p class="more">${state.means} ${this.#refs(state)}</p>` : nothing}
+      <dl class="next">${legal.map((verb) => {
+        const entry = look(`command.${verb.toLowerCase()}`), word = verb === "message" ? "text" : verb === "response" ? "base64" : verb;
+        return html`<div><dt class=${verb === v.pending?.verb ? "planned" : ""}>${types ? html`<button class="link" title="put it into the line below the ladder" @click=${() => act(this, { do: "draft", verb })}>${word}</button>` : word}</dt><dd>${entry?.means} ${this.#refs(entry)}</dd></div>`;
+      })}</dl>
+      ${no.length ? html`<p class="more">Out of order now, and to be answered 503: ${no.map((verb, i) => html`${i ? ", " : nothing}<s class="wire">${verb}</s>`)}.</p>` : nothing}`;
   }
 
   static override styles = [shared, css`
@@ -524,24 +583,28 @@ export class ScopeInspector extends LitElement {
     .depth button:focus-visible { outline-offset: -2px; }
     .fields { width: 100%; border-collapse: collapse; table-layout: fixed; font-size: var(--t2); margin: 4px 0 2px; }
     .fields:focus-visible { outline-offset: 2px; }
-    .fields td { height: 18px; padding: 0; line-height: 18px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+    .fields td { height: 18px; padding: 0; line-height: 18px; vertical-align: top; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
     .fields td:nth-child(1) { font: var(--t1)/18px var(--wire); color: var(--soft); width: 62px; padding-left: 4px; }
-    .fields td:nth-child(2) { width: 124px; }
+    .fields td:nth-child(2) { width: 132px; padding-right: 6px; white-space: normal; overflow-wrap: anywhere; }
     .fields td:nth-child(3) { font-family: var(--wire); }
-    @container scope (max-width: 1300px) { .fields td:nth-child(1) { width: 56px; } .fields td:nth-child(2) { width: 102px; } }
-    .headers td { white-space: normal; overflow-wrap: anywhere; height: auto; vertical-align: top; } .fields.headers td:nth-child(1) { width: 50px; } .fields.headers td:nth-child(2) { width: 158px; padding-right: 6px; overflow-wrap: normal; }
-    .fields .d1 td:nth-child(2) { padding-left: 12px; } .fields .d2 td:nth-child(2) { padding-left: 24px; } .fields .d3 td:nth-child(2) { padding-left: 36px; }
+    @container scope (max-width: 1300px) { .fields td:nth-child(1) { width: 56px; } .fields td:nth-child(2) { width: 110px; } }
+    .headers td { white-space: normal; overflow-wrap: anywhere; height: auto; } .fields.headers td:nth-child(1) { width: 50px; } .fields.headers td:nth-child(2) { width: 158px; overflow-wrap: normal; }
+    .fields .d1 td:nth-child(2) { padding-left: 10px; } .fields .d2 td:nth-child(2) { padding-left: 20px; } .fields .d3 td:nth-child(2) { padding-left: 30px; } .fields .d4 td:nth-child(2) { padding-left: 38px; }
     .fields .tls td { color: var(--tls); }
     .fields .hit td { background: var(--mark); box-shadow: inset 0 -1px 0 var(--ink); color: var(--ink); }
-    .about { font-size: var(--t1); line-height: 15px; min-height: 30px; color: var(--soft); margin: 2px 0 4px; }
+    .about { font-size: var(--t1); line-height: 15px; height: 60px; overflow: auto; scrollbar-width: thin; color: var(--soft); margin: 2px 0 4px; overflow-wrap: anywhere; /* of one height, or the bytes would run away from the pointer */ } .about b { font-weight: 600; color: var(--ink); } .about .wire { color: var(--ink); }
+    .scrolls { max-height: 292px; overflow: auto; scrollbar-width: thin; scrollbar-color: var(--rule-strong) transparent; } :host([layout="phone"]) .scrolls { max-height: none; }
+    .todo { font-size: var(--t2); line-height: 17px; margin: -3px 0 9px; padding-left: var(--s2); border-left: 2px solid var(--rule-strong); } .todo b { font-weight: 600; }
+    .found { margin: 0 0 9px; font-size: var(--t2); line-height: 17px; } .found li { display: grid; grid-template-columns: 16px 1fr; padding: 2px 0; } .found .glyph { margin-top: 4px; } .found .link { font-size: inherit; font-weight: 600; } .sev-error { stroke: var(--bad); }
     .hexname span + span { text-align: right; } .hexname { font-size: var(--t1); color: var(--soft); display: flex; justify-content: space-between; gap: var(--s2); line-height: 17px; border-top: 1px solid var(--rule); padding-top: 2px; margin-top: 4px; }
-    .hex { font: var(--t2)/16px var(--wire); white-space: pre; padding: 0 0 2px 4px; overflow-x: auto; scrollbar-width: thin; }
+    .hex { font: var(--t2)/16px var(--wire); white-space: pre; padding: 0 0 2px 4px; }
     .hex .l { display: block; } .hex .tls { color: var(--tls); } .hex .o { color: var(--soft); } .hex i { font-style: normal; } .hex .lay { font-weight: 600; } .hex .dim { color: var(--soft); } .hex .flip { color: var(--bad); font-weight: 700; text-decoration: underline; text-decoration-thickness: 2px; }
     .fate { font-size: var(--t2); line-height: 17px; padding: 6px 0 2px; } .fate { display: flex; gap: var(--s2); } .fate .glyph { margin-top: 4px; stroke: var(--bad); }  .which { display: flex; gap: var(--s2); align-items: center; font-size: var(--t2); padding-top: 6px; } .which .btn { height: 22px; padding: 0 8px; font-family: var(--wire); }
     .remarks { font-size: var(--t2); line-height: 16px; padding: 4px 0; } .remarks li { display: grid; grid-template-columns: 16px 1fr; padding: 2px 0; } .remarks .glyph { margin-top: 3px; } .remarks .link { font-size: inherit; }
     .facts .glyph { display: inline-block; }
     .states { width: 100%; border-collapse: collapse; font-size: var(--t2); } .states th { text-align: left; font-weight: 400; color: var(--soft); line-height: 17px; vertical-align: top; padding: 1px 4px 1px 0; } .states thead th { color: var(--ink); } .states thead small { display: block; font-size: var(--t1); color: var(--soft); } .states td { font-family: var(--wire); line-height: 17px; padding: 1px 4px 1px 0; } h3 .glyph { display: inline-block; vertical-align: -1px; }
     .story li { display: grid; grid-template-columns: 72px 1fr; gap: var(--s2); font-size: var(--t2); line-height: 17px; padding: 2px 0; } .story .num { text-align: right; color: var(--soft); } .story span { overflow-wrap: anywhere; } .story .link { font-size: inherit; }
+    .hex .caret { outline: 1px solid var(--ink); }
     i.hit { background: var(--mark); box-shadow: 0 1px 0 var(--ink); color: var(--ink) !important; }
     .facts { font-size: var(--t2); border-top: 1px solid var(--rule); padding-top: 4px; }
     .facts div { display: grid; grid-template-columns: 96px 1fr; padding: 2px 0; line-height: 17px; } dt { color: var(--soft); } dd { overflow-wrap: anywhere; min-width: 0; }
@@ -550,10 +613,8 @@ export class ScopeInspector extends LitElement {
     .chain .link { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     h3 { font-size: var(--t2); display: flex; justify-content: space-between; gap: var(--s2); border-top: 1px solid var(--rule-strong); padding-top: 5px; margin-top: 10px; line-height: 18px; }
     h3 small { font-weight: 400; color: var(--soft); font-size: var(--t1); }
-    .next button { min-width: 24px; text-align: center; } .next { font: var(--t2)/24px var(--wire); display: flex; flex-wrap: wrap; gap: 0 14px; }
-    .next button, .next button:disabled { color: var(--out); }
-    .next .planned, .next button:hover:not(:disabled) { font-weight: 700; text-decoration: underline; text-underline-offset: 3px; text-decoration-thickness: 2px; }
-    .next .no { color: var(--soft); }
+    .next { font-size: var(--t2); line-height: 16px; } .next div { display: grid; grid-template-columns: 84px 1fr; padding: 3px 0; } .next dd { color: var(--soft); } .next a { white-space: nowrap; }
+    .next dt { font: var(--t2)/16px var(--wire); color: var(--out); } .next .planned { font-weight: 700; } .next .link { font: inherit; min-height: 24px; margin: -4px 0; text-align: left; } s { text-decoration-color: var(--rule-strong); }
     .tabs { display: flex; border-bottom: 1px solid var(--rule-strong); margin: 2px calc(-1 * var(--s4)) 6px; padding: 0 var(--s3); }
     .tabs button { height: 40px; padding: 0 var(--s3); color: var(--soft); } .tabs [aria-pressed="true"] { color: var(--ink); font-weight: 600; box-shadow: inset 0 -3px 0 var(--ink); }
   `];
@@ -564,9 +625,26 @@ interface DumpOptions {
   tone: (i: number) => string;
   /** Bytes in the first line, where that is a header. */
   head?: number;
-  /** Bytes that light up, where they are those of another dump's field; then this one's bytes belong to no field. */
-  hot?: readonly [number, number] | undefined;
-  owned?: false;
+  /** The dump whose fields these bytes belong to, if not their own, and how far they stand behind its bytes; undefined where a cipher hides that. */
+  text?: Dump;
+  shift?: number | undefined;
+}
+
+/** The field of a byte; those that stand behind the bytes of a dump are its seal. */
+function ownerOf(d: Dump, i: number): number {
+  return i < d.bytes.length ? (d.owner[i] ?? -1) : d.fields.findIndex((f) => f.extra && i >= f.off && i < f.off + f.len);
+}
+
+function clip(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}
+
+/** Scrolls a box, and nothing around it, to what is lit in it. */
+function show(box: HTMLElement): void {
+  const lit = box.querySelector(".caret, .hit")?.getBoundingClientRect(), frame = box.getBoundingClientRect();
+  if (!lit) return;
+  if (lit.top < frame.top) box.scrollTop -= frame.top - lit.top;
+  else if (lit.bottom > frame.bottom) box.scrollTop += lit.bottom - frame.bottom;
 }
 
 /** What is told of a TCP state, and what it means. */
@@ -594,11 +672,6 @@ function packetTitle(e: PacketEvent): string {
 /** A book title in the middle of a sentence; names in capitals stay. */
 function lower(title: string): string {
   return /^[A-Z][a-z]/.test(title) ? title[0]!.toLowerCase() + title.slice(1) : title;
-}
-
-/** What a legal verb looks like as a line to be completed. */
-function draftOf(verb: string): string {
-  return { MAIL: "MAIL FROM:<>", RCPT: "RCPT TO:<>", EHLO: "EHLO [127.0.0.1]", HELO: "HELO [127.0.0.1]", AUTH: "AUTH PLAIN", VRFY: "VRFY postmaster" }[verb] ?? verb;
 }
 
 customElements.define("scope-inspector", ScopeInspector);

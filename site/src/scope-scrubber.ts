@@ -74,7 +74,7 @@ export class ScopeScrubber extends LitElement {
     return Array.from({ length: rounds }, (_, i) => {
       const x = left + i * step, group = steps.filter((s) => s.round === i + 1), apart = (step * .4) / group.length;
       return [svg`<rect class="ghost faint" x=${x + .5} y="2.5" width=${step} height="31"/>`,
-        ...group.flatMap((s, j) => [s.verb === "greeting" ? svg`` : tick(x + step * .15 + j * apart, true), tick(x + step * .65 + j * apart * .7, false)])];
+        ...group.flatMap((s, j) => [!s.text ? svg`` : tick(x + step * .15 + j * apart, true), tick(x + step * .65 + j * apart * .7, false)])];
     }).flat();
   }
 

@@ -2,6 +2,7 @@
 
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { act, type Action } from "./actions.ts";
+import type { Format } from "./files.ts";
 import { bars, caret, control, halves, logo } from "./icons.ts";
 import { securityOf, target, type Config, type Form } from "./plan.ts";
 import { SPEEDS } from "./scope-clock.ts";
@@ -13,7 +14,10 @@ export type Width = "wide" | "mid" | "phone";
 
 const SECURITY_WORDS = { none: "no TLS", starttls: "STARTTLS", tls: "implicit TLS" } as const;
 
-const PANES: Record<Pane, string> = { ladder: "the ladder", transcript: "the transcript", chart: "the chart", mail: "the mail" };
+const PANES: Record<Pane, string> = { ladder: "the ladder", transcript: "the transcript", findings: "the findings", chart: "the chart", mail: "the mail" };
+
+/** What every trace can be saved as. */
+const FILES: readonly [Format, string, string][] = [["json", "The trace", "JSON, opens here again"], ["text", "The transcript", "text"], ["markdown", "A report", "Markdown"], ["svg", "The ladder", "SVG"]];
 
 /** An experiment that stands before its end can be run again up to there, and led another way. */
 function takes(v: View): boolean {
@@ -101,17 +105,19 @@ export class ScopeTop extends LitElement {
   }
 
   #details(): TemplateResult {
-    const v = this.view, saved = !!v.trace, phone = this.width === "phone";
-    const packets = (host: string) => html`<button ?disabled=${!v.trace?.result || v.trace.meta.mode !== "lab"} @click=${() => this.#menu({ do: "save", format: "pcapng", host })}>Save the ${host}’s packets <small>pcapng</small></button>`;
+    const v = this.view, { trace } = v, phone = this.width === "phone", inLab = trace?.meta.mode === "lab";
+    const save = (format: Format, words: string, what: string, host?: string) => html`<button ?disabled=${!trace} @click=${() => this.#menu({ do: "save", format, ...(host && { host }) })}>${words} <small>${what}</small></button>`;
+    const hosts = inLab ? trace.meta.hosts.filter((h) => h.id !== "dns") : [];
     return html`
       <details class="menu" @keydown=${(e: KeyboardEvent) => e.key === "Escape" && this.#close(e)}>
         <summary class="btn ${phone ? "bare" : ""}">${phone ? html`<span class="vh">Menu</span>${bars}` : html`Save${caret}`}</summary>
         <div class="sheet">
-          <button ?disabled=${!saved} @click=${() => this.#menu({ do: "save", format: "json" })}>Save the trace <small>JSON</small></button>
-          <button ?disabled=${!saved} @click=${() => this.#menu({ do: "save", format: "text" })}>Save the transcript <small>text</small></button>
-          ${v.lab ? html`${packets("client")}${packets("server")}` : nothing}
-          <label><input type="checkbox" .checked=${this.secrets} @change=${(e: Event) => act(this, { do: "secrets", include: (e.target as HTMLInputElement).checked })}> include secrets, such as passwords${v.lab ? " and TLS keys" : nothing}</label>
+          ${phone ? html`<p>Save</p>` : nothing}${FILES.map(([format, words, what]) => save(format, words, what))}
+          ${inLab ? hosts.map((h) => save("pcapng", `Packets at ${h.id === "client" ? "this page" : h.name}`, "pcapng", h.id)) : save("pcapng", "Packets", "pcapng, synthesized from the bytes", "client")}
+          <button ?disabled=${!trace} @click=${() => this.#menu({ do: "command" })}>As a command … <small>swaks, curl, Go and others</small></button>
+          <label><input type="checkbox" .checked=${this.secrets} @change=${(e: Event) => act(this, { do: "secrets", include: (e.target as HTMLInputElement).checked })}> include secrets: passwords, TLS keys</label>
           <hr>
+          <button ?disabled=${this.#locked} @click=${() => this.#menu({ do: "console" })}>Type SMTP by hand <small>C</small></button>
           <button @click=${() => this.#menu({ do: "open" })}>Open a saved trace … <small>or drop it here</small></button>
           <button @click=${() => this.#menu({ do: "help" })}>Keys and glyphs <small>?</small></button>
           ${phone ? html`<hr>${this.#pocket()}` : nothing}
@@ -121,7 +127,7 @@ export class ScopeTop extends LitElement {
 
   /** What a phone has no room for elsewhere. */
   #pocket(): TemplateResult {
-    const v = this.view, panes = (v.lab ? ["ladder", "transcript", "chart", "mail"] : ["ladder", "transcript"]) satisfies Pane[];
+    const v = this.view, panes = (v.lab ? ["ladder", "transcript", "findings", "chart", "mail"] : ["ladder", "transcript", "findings", "chart"]) satisfies Pane[];
     return html`
       ${takes(v) ? html`<button @click=${() => this.#menu({ do: "takeover" })}>Take over here</button>` : nothing}
       ${v.lab ? html`<label>Lab time <select @change=${(e: Event) => act(this, { do: "speed", speed: SPEEDS[(e.target as HTMLSelectElement).selectedIndex]![0] })}>
@@ -155,7 +161,7 @@ export class ScopeTop extends LitElement {
     summary { list-style: none; cursor: pointer; user-select: none; } summary::-webkit-details-marker { display: none; }
     .sheet { position: absolute; right: 0; top: calc(100% + 4px); z-index: 5; width: 316px; max-height: calc(100cqh - 60px); overflow: auto; background: var(--paper); border: 1px solid var(--rule-strong); border-radius: var(--radius); padding: var(--s1) 0; font-size: var(--t3); }
     .sheet button, .sheet label { display: flex; width: 100%; align-items: center; gap: var(--s2); padding: 7px var(--s3); }
-    .sheet button { justify-content: space-between; }
+    .sheet button { justify-content: space-between; } .sheet p { padding: 7px var(--s3); font-weight: 600; }
     .sheet button:hover:not(:disabled) { background: var(--mark); }
     .sheet button:focus-visible { outline-offset: -2px; }
     .sheet select { margin-left: auto; } .sheet small { color: var(--soft); font-size: var(--t1); }

@@ -1,7 +1,7 @@
 // <smtp-scope>: an SMTP session, every byte of it.
 //
 // Attributes: mode="lab|practice|live|replay" plan="url|#id" trace="url"
-// proxy="wss://…" view="full|compact" step autoplay="off" theme="light|dark"
+// proxy="wss://…" token="what the proxy wants to see" view="full|compact" step autoplay="off" theme="light|dark"
 // speed="0|1|0.1|0.01|0.001": lab time per real time, 0 for all at once.
 // Properties: plan, trace, state. Methods: run, step, pause, reset, send, export.
 // Events, all bubbling and composed: scope-event (a TraceEvent), scope-state,
@@ -12,20 +12,23 @@
 import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import * as assets from "virtual:assets";
 import type { Action } from "./actions.ts";
-import { Engine, type EngineState, type Kind, type WorkerLike } from "./engine.ts";
+import type { Compose } from "./compose.ts";
+import type { Desk } from "./desk.ts";
+import { Engine, type EngineState, type Pending, type WorkerLike } from "./engine.ts";
+import { FORMATS, type Format } from "./files.ts";
 import * as format from "./format.ts";
 import { control, provenance } from "./icons.ts";
 import { keepForm, keepTheme, keptForm, keptTheme } from "./keep.ts";
 import { box } from "./box.ts";
 import { columnsFor, lanes } from "./columns.ts";
-import { completed, defaultForm, formOf, planOf, problems, securityOf, target, type Config, type Form, type Plan, type RunMode } from "./plan.ts";
+import { completed, defaultForm, formOf, planOf, problems, securityOf, target, uncomposed, type Config, type Form, type Plan, type RunMode } from "./plan.ts";
 import { rowsOf, Rows } from "./rows.ts";
 import { outlineIn, outlineOf, stepsOf } from "./steps.ts";
 import { shared, tokens } from "./tokens.ts";
 import type { EventOfKind, TraceEvent, TraceStore } from "./trace.ts";
 import { verdict } from "./verdict.ts";
 import { Player } from "./player.ts";
-import { placeOf, type Packets, type Pane, type Scale, type View } from "./view.ts";
+import { charted, placeOf, type Packets, type Pane, type Scale, type View } from "./view.ts";
 import { transport, type Width } from "./scope-top.ts";
 import { eventsUntil } from "./search.ts";
 import { unitFor } from "./timescale.ts";
@@ -49,12 +52,10 @@ const BUSY = 500, PAUSE = 250;
 /** How long a session that was cancelled may take to say so. */
 const GRACE = 1500;
 
+/** How long the line of a paused session stays while what it sent is not answered. */
+const HOLD = 1500;
+
 const HUES = [["out", "SMTP, the client speaks"], ["in", "SMTP, the server speaks"], ["tls", "TLS"], ["tcp", "TCP"], ["dns", "DNS"]] as const;
-
-const FORMATS = { json: "application/json;charset=utf-8", text: "text/plain;charset=utf-8", pcapng: "application/x-pcapng" } as const;
-const EXTENSIONS = { json: "json", text: "txt", pcapng: "pcapng" } as const;
-
-type Format = keyof typeof FORMATS;
 
 const LAB_INVITES = {
   none: "Press Run: a simulated internet of real TCP/IP stacks, inside this page, carries one message to {host} without encryption. Every packet is drawn. The dashed rows are the plan.",
@@ -62,7 +63,7 @@ const LAB_INVITES = {
   tls: "Press Run: a simulated internet of real TCP/IP stacks, inside this page, carries one message to {host} inside TLS. Every packet is drawn. The dashed rows are the plan.",
 } as const;
 
-const PANES: [Pane, string][] = [["ladder", "Ladder"], ["transcript", "Transcript"], ["chart", "Windows"], ["mail", "Mailboxes"]];
+const PANES: [Pane, string][] = [["ladder", "Ladder"], ["transcript", "Transcript"], ["findings", "Findings"], ["chart", "Windows"], ["mail", "Mailboxes"]];
 
 const INVITES = {
   none: "Press Run: this page sends one message to {host} without encryption, and draws every step and every byte. The dashed rows are the plan.",
@@ -76,6 +77,7 @@ export class SmtpScope extends LitElement {
     planSource: { attribute: "plan" },
     traceSource: { attribute: "trace" },
     proxy: {},
+    token: {},
     view: { reflect: true },
     stepping: { attribute: "step", type: Boolean },
     autoplay: {},
@@ -87,6 +89,7 @@ export class SmtpScope extends LitElement {
   declare planSource: string | undefined;
   declare traceSource: string | undefined;
   declare proxy: string | undefined;
+  declare token: string | undefined;
   declare view: "full" | "compact";
   declare stepping: boolean;
   declare autoplay: string | null;
@@ -118,7 +121,9 @@ export class SmtpScope extends LitElement {
   #sheet = false;
   #checked = false;
   #secrets = false;
-  #draft: { text: string } | undefined;
+  #draft: { verb: string } | undefined;
+  #held: { pending: Pending; until: ReturnType<typeof setTimeout> } | undefined; // was sent step by step, and is not answered
+  #typing = false;
   #stored: { id: string; text: string } | undefined;
   #said = "";
   #state: EngineState = "idle";
@@ -137,7 +142,7 @@ export class SmtpScope extends LitElement {
     this.speed = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 1;
     this.width = "wide";
     const fresh = defaultForm();
-    this.#untouched = fresh.message;
+    this.#untouched = fresh.transactions[0]!.text;
     this.#form = fresh;
   }
 
@@ -209,24 +214,38 @@ export class SmtpScope extends LitElement {
   }
 
   /**
-   * The trace as a file: "json", "text", or "pcapng" with the packets of an experiment as one of its hosts saw them.
-   * Secrets, which the keys of TLS are too, are left out unless they are asked for.
+   * The trace as a file: "json", "text", "markdown", "svg", "pcapng" with the packets as one of the hosts saw them, or what
+   * does the same by other means: "swaks", "openssl", "curl", "python", "go". Secrets, which the keys of TLS are too, are left
+   * out unless they are asked for.
    */
   async export(format: string, options: { secrets?: boolean; host?: string } = {}): Promise<Blob> {
     const { trace } = this;
     if (!Object.hasOwn(FORMATS, format)) throw new Error(`cannot export "${format}": this version knows ${Object.keys(FORMATS).join(", ")}`);
     if (!trace) throw new Error("there is no trace to export: run a session first");
-    return new Blob([await this.#body(trace, format as Format, options)], { type: FORMATS[format as Format] });
+    return new Blob([await this.#body(trace, format as Format, options)], { type: FORMATS[format as Format][0] });
   }
 
   async #body(trace: TraceStore, format: Format, options: { secrets?: boolean; host?: string }): Promise<BlobPart> {
     const shown = options.secrets ? trace : trace.redact();
     if (format === "json") return JSON.stringify(shown);
-    if (format === "text") return (await this.#detail()).transcript(trace, !!options.secrets);
-    if (trace.meta.mode !== "lab") throw new Error("only an experiment in the lab has packets to export");
     // The keys are those of the last run, and not of a trace from elsewhere.
-    return (await this.#engine.packets(shown, options.host ?? "client", !!options.secrets && !this.#replay)) as BlobPart;
+    const secrets = !!options.secrets, keys = secrets && !this.#replay ? this.#engine.keys : "";
+    return (await (await this.#desk()).ask("export", { format, trace: shown, host: options.host ?? "client", secrets, keys })) as BlobPart;
   }
+
+  #write = (format: Format): Promise<Blob> => this.export(format, { secrets: this.#secrets });
+
+  #desks: Promise<Desk> | undefined;
+
+  /** What writes files and messages: fetched when it is first asked for something. */
+  #desk(): Promise<Desk> {
+    return (this.#desks ??= import("./desk.ts").then((d) => new d.Desk(() => this.#spawn("desk"))).catch((e: unknown) => {
+      this.#desks = undefined; // the next try starts anew
+      throw new Error(`Part of this page could not be loaded: ${message(e)}`);
+    }));
+  }
+
+  #compose: Compose = async (fields, files) => (await this.#desk()).ask("compose", fields, files);
 
   // ---- life
 
@@ -308,7 +327,7 @@ export class SmtpScope extends LitElement {
     return url;
   }
 
-  #spawn(kind: Kind): WorkerLike {
+  #spawn(kind: "live" | "lab" | "desk"): WorkerLike {
     const url = new URL(assets.worker, BASE);
     // A worker's script may not come from another origin, but it may load from there.
     const own = url.origin === location.origin ? url.href : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url.href)});`], { type: "text/javascript" }));
@@ -323,17 +342,19 @@ export class SmtpScope extends LitElement {
 
   /** A plan from elsewhere as it was given, until its user changes the form; then the form counts for what it shows. */
   #plan(step: boolean): Plan {
-    const own = planOf(this.#form, this.#config, step), { pace, messages, ...rest } = this.#given;
-    if (!this.#own && this.#given.target) return completed(this.#given, own);
-    return {
-      ...rest, ...own, options: { ...rest.options, ...own.options }, pace: { ...pace, ...own.pace, breakpoints: pace?.breakpoints ?? [] },
-      messages: this.#given.messages && !messages?.length ? [] : [...own.messages, ...(messages?.slice(1) ?? [])],
-    };
+    const own = planOf(this.#form, this.#config, step), given = this.#given;
+    if (!this.#own && given.target) return completed(given, own);
+    return { ...own, pace: { ...own.pace, breakpoints: given.pace?.breakpoints ?? [] } };
   }
 
-  async #start(step: boolean): Promise<TraceStore> {
+  /** By hand: the session has no message, and stops before each command for its user to write one. */
+  async #start(step: boolean, byHand = false): Promise<TraceStore> {
     if (!this.#inLab && !this.#config && !(await this.#configure())) throw new Error(this.#problem);
-    const wrong = Object.values(problems(this.#form, this.#config));
+    if (!byHand && uncomposed(this.#form)) {
+      await (await import("./compose.ts")).settle(() => this.#form, (f) => (this.#form = f), this.#compose);
+      if (this.#engine.busy) return this.#running!; // Run was pressed again meanwhile
+    }
+    const wrong = Object.entries(problems(this.#form, this.#config)).flatMap(([field, text]) => (byHand && field !== "address" && field !== "mode" && field !== "seed" ? [] : [text]));
     if (wrong.length && (this.#own || !this.#given.target)) {
       this.#checked = this.#planOpen = true;
       this.requestUpdate();
@@ -343,7 +364,8 @@ export class SmtpScope extends LitElement {
     this.#checked = this.#planOpen = false;
     this.#replay = undefined;
     this.#fresh();
-    this.#running = this.#engine.run(this.#plan(step), this.#tunnel.href);
+    this.#running = this.#engine.run({ ...this.#plan(step), ...(byHand && { messages: [] }) }, this.#tunnel.href, new URL(assets.roots, BASE).href, this.token);
+    this.#typing = byHand;
     this.#fetchDetail();
     if (this.#inLab && !step) this.#play(0);
     return this.#running;
@@ -443,6 +465,8 @@ export class SmtpScope extends LitElement {
   #fresh(): void {
     this.#player.stop();
     this.#cursor = this.#past = this.#draft = undefined;
+    this.#release();
+    this.#typing = false;
     this.#selected = "";
     this.#picked = this.#sheet = false;
     this.#open = new Set();
@@ -455,6 +479,7 @@ export class SmtpScope extends LitElement {
     if (state !== this.#state) {
       this.#state = state;
       this.#tell("scope-state", { state });
+      if (state !== "running") this.#release();
       if (state === "paused") this.#said = `Paused. ${this.#engine.pending?.verb ?? ""} is next.`;
       if (state === "done" || state === "crashed") this.#over(state);
     }
@@ -537,7 +562,7 @@ export class SmtpScope extends LitElement {
     try {
       const blob = await this.export(format, { secrets: this.#secrets, ...(host && { host }) }), a = document.createElement("a");
       a.href = URL.createObjectURL(blob);
-      a.download = `smtpscope-${this.trace!.meta.started.slice(0, 19).replaceAll(":", "")}.${EXTENSIONS[format]}`;
+      a.download = `smtpscope-${this.trace!.meta.started.slice(0, 19).replaceAll(":", "")}.${FORMATS[format][1]}`;
       a.click();
       setTimeout(() => URL.revokeObjectURL(a.href), 10_000);
     } catch (e) {
@@ -592,13 +617,15 @@ export class SmtpScope extends LitElement {
       case "packet": this.#hop(a.by, (e) => e.at?.stream === "packets"); break;
       case "smtp": this.#hop(a.by, (e) => e.layer === "smtp"); break;
       case "takeover": this.#takeOver(); break;
+      case "console": this.#byHand(); break;
+      case "command": void this.#asCommand(); break;
       case "plan": this.#planOpen = !this.#planOpen; break;
       case "sheet": this.#sheet = false; break;
       case "end": this.#moveCursor(Infinity); break;
       case "help": void this.#dialog("help"); break;
       case "open": this.renderRoot.querySelector<HTMLInputElement>("#file")!.click(); break;
       case "stored": void this.#readStored(); break;
-      case "draft": this.#draft = { text: a.text }; break;
+      case "draft": this.#draft = { verb: a.verb }; break;
       case "theme": this.#toggleTheme(); break;
       case "pick": this.#pick(a.key); break;
       case "cursor": this.#moveCursor(a.upto); break;
@@ -621,7 +648,39 @@ export class SmtpScope extends LitElement {
   /** Step: what is sent next; in an experiment that stands before its end, the next row of SMTP. */
   #stepped(): void {
     if (this.#short) this.#hop(1, (e) => e.layer === "smtp");
-    else this.#sendEdited() || void this.step();
+    else {
+      this.#hold();
+      this.#sendEdited() || void this.step();
+    }
+  }
+
+  /** Keeps the line of a paused session where it is, so that who types can type on. */
+  #hold(): void {
+    const { pending } = this.#engine, line = this.renderRoot.querySelector("scope-pending");
+    if (!pending || !line) return;
+    this.#typing = !!line.shadowRoot?.activeElement;
+    this.#release();
+    this.#held = { pending, until: setTimeout(() => { this.#release(); this.requestUpdate(); }, HOLD) };
+  }
+
+  #release(): void {
+    clearTimeout(this.#held?.until);
+    this.#held = undefined;
+  }
+
+  /** A session in which the user says everything. */
+  #byHand(): void {
+    if (!this.#engine.busy) void this.#start(true, true).catch(() => {});
+  }
+
+  async #asCommand(): Promise<void> {
+    try {
+      await this.#detail();
+      await this.updateComplete;
+      this.renderRoot.querySelector<Element & { show(): void }>("scope-command")!.show();
+    } catch (e) {
+      this.#fail(message(e));
+    }
   }
 
   #paused(): void {
@@ -651,7 +710,7 @@ export class SmtpScope extends LitElement {
     const place = placeOf(key);
     if (!place) return;
     if (place.row >= this.#visible().list.length) this.#moveCursor(this.trace!.events.length);
-    if (place.record !== undefined || place.certificate !== undefined || place.packet !== undefined) this.#open = new Set([...this.#open, `r${place.row}`]);
+    if (place.record !== undefined || place.certificate !== undefined || place.packet !== undefined || place.message !== undefined) this.#open = new Set([...this.#open, `r${place.row}`]);
     this.#selected = key;
     this.#picked = this.#sheet = true;
     this.requestUpdate();
@@ -704,6 +763,7 @@ export class SmtpScope extends LitElement {
     const keys: Record<string, () => void> = {
       r: () => this.#engine.state === "running" || this.#player.playing || this.#acted({ do: "run" }),
       s: () => this.#acted({ do: "step" }),
+      c: () => this.#acted({ do: "console" }),
       p: () => (this.#engine.busy || this.#cursor !== undefined) && this.#acted({ do: "pause" }),
       "?": () => this.#acted({ do: "help" }),
       ",": () => this.trace && this.#acted({ do: "packet", by: -1 }),
@@ -786,7 +846,8 @@ export class SmtpScope extends LitElement {
   protected override render(): TemplateResult {
     const v = this.#look(), calm = this.#calmView(v), full = this.view === "full", locked = this.#engine.busy, wide = this.width === "wide", phone = this.width === "phone";
     const wrong = this.#checked ? problems(this.#form, this.#config) : {};
-    const reveal = (e: CustomEvent<string>) => this.#reveal(e.detail);
+    if (!v.lab && this.#show === "mail") this.#show = "ladder"; // it is of mailboxes that only the lab has
+    const reveal = (e: CustomEvent<string>) => this.#reveal(e.detail), pending = v.pending ?? this.#held?.pending;
     const inspector = full && !v.trace && wide ? this.#guide() : full && v.trace && (wide || this.#sheet) ? html`<scope-inspector class="insp" aria-label="inspector" role="region" layout=${this.width} .view=${calm} .selected=${calm === v ? (this.#shown = this.#selected) : this.#shown} .revealed=${this.#revealed} .width=${this.width} @scope-reveal=${reveal}></scope-inspector>` : nothing;
     return html`
       <div class="frame ${full ? "full" : "compact"} ${inspector === nothing ? "" : "inspected"}"
@@ -796,22 +857,23 @@ export class SmtpScope extends LitElement {
           <scope-top class="top" role="banner" layout=${this.width} .view=${v} .form=${this.#form} .config=${this.#config} .width=${this.width} .problem=${wrong.address} .show=${this.#show} .planOpen=${this.#planOpen} .secrets=${this.#secrets}></scope-top>
           ${phone ? nothing : html`<scope-clock class="clock" role="region" aria-label="time" .view=${v} .words=${this.#clockWords(v)}></scope-clock>`}
           <scope-scrubber class="scrub" .view=${calm} .width=${this.width}></scope-scrubber>
-          ${wide || this.#planOpen ? html`<scope-plan class="plan" role="region" aria-label="plan" layout=${this.width} .form=${this.#form} .config=${this.#config} .locked=${locked} .target=${!wide} .checked=${this.#checked}></scope-plan>` : nothing}` : nothing}
+          ${wide || this.#planOpen ? html`<scope-plan class="plan" role="region" aria-label="plan" layout=${this.width} .form=${this.#form} .config=${this.#config} .locked=${locked} .target=${!wide} .checked=${this.#checked} .compose=${this.#compose}></scope-plan>` : nothing}` : nothing}
         <main class="main">
-          ${full && !phone && v.lab ? this.#tools(v) : nothing}
+          ${full && !phone ? this.#tools(v) : nothing}
           ${this.#show === "ladder" || this.#show === "transcript" ? this.#lanes(v) : nothing}
           ${this.#show === "ladder"
             ? html`<scope-ladder .view=${v} .selected=${this.#selected} .following=${!this.#picked} .open=${this.#open} .revealed=${this.#revealed} @scope-pick=${(e: CustomEvent<string>) => this.#pick(e.detail)} @scope-toggle=${(e: CustomEvent<string>) => this.#toggle(e.detail)} @scope-reveal=${reveal}></scope-ladder>`
             : this.#show === "transcript" ? html`<scope-transcript tabindex="0" .view=${v} .selected=${this.#selected}></scope-transcript>`
-            : this.#show === "chart" ? html`<scope-chart class="pane" .view=${v}></scope-chart>`
+            : this.#show === "findings" ? html`<scope-findings class="pane" .view=${v} .back=${!full || phone}></scope-findings>`
+            : this.#show === "chart" ? html`<scope-chart class="pane" .view=${v} .why=${this.#config?.instrument?.why ?? ""}></scope-chart>`
             : html`<scope-mail class="pane" .view=${v} .selected=${this.#selected}></scope-mail>`}
-          ${phone && inspector !== nothing && !v.pending ? nothing : v.pending
-            ? html`<scope-pending .pending=${v.pending} .draft=${this.#draft}></scope-pending>`
-            : html`<scope-verdict .view=${v} .problem=${this.#problem} .invite=${this.#invite(v)} .storage=${v.trace?.meta.mode === "practice" && !!this.#config?.practice && !this.#replay}></scope-verdict>`}
+          ${phone && inspector !== nothing && !pending ? nothing : pending
+            ? html`<scope-pending .view=${v} .pending=${pending} .draft=${this.#draft} .typing=${this.#typing} .console=${!v.steps.some((s) => s.verb === "MAIL")} .envelope=${planOf(this.#form, this.#config, true).messages[0] ?? { from: "", to: [] }}></scope-pending>`
+            : html`<scope-verdict .view=${v} .problem=${this.#problem} .invite=${this.#invite(v)} .writes=${full && this.mode !== "replay"} .storage=${v.trace?.meta.mode === "practice" && !!this.#config?.practice && !this.#replay}></scope-verdict>`}
           ${full && (wide || (this.width === "mid" && inspector === nothing)) ? this.#legend(v) : nothing}
         </main>
         ${inspector}
-        ${full ? html`<footer class="foot ${v.lab ? "flight" : ""}"><scope-states .view=${calm} .width=${this.width}></scope-states>${wide && v.lab ? html`<scope-flight .view=${calm}></scope-flight>` : nothing}${wide ? html`<scope-tally .view=${calm}></scope-tally>` : nothing}</footer>` : nothing}
+        ${full ? html`<footer class="foot ${charted(v) ? "flight" : ""}"><scope-states .view=${calm} .width=${this.width}></scope-states>${wide && charted(v) ? html`<scope-flight .view=${calm}></scope-flight>` : nothing}${wide ? html`<scope-tally .view=${calm}></scope-tally>` : nothing}</footer>` : nothing}
         ${full ? (phone ? html`<section class="bar" aria-label="session">${transport(this.#relay, v, { iconsOnly: true })}</section>` : nothing)
           : html`<section class="bar" aria-label="session">${transport(this.#relay, v)}<span class="num">${format.ms(v.trace?.elapsed ?? 0)} ms</span><span class="soft">${this.#clockWords(v)}</span></section>`}
       </div>
@@ -857,11 +919,12 @@ export class SmtpScope extends LitElement {
 
   /** What of an experiment the main part shows, and how. */
   #tools(v: View): TemplateResult {
+    const panes = PANES.filter(([what]) => v.lab || what !== "mail").map(([what, words]): [Pane, string] => [what, what === "findings" && v.trace?.findings.length ? `${words} ${v.trace.findings.length}` : words]);
     const radio = <T extends string>(name: string, legend: string, values: readonly (readonly [T, string])[], value: T, choose: (v: T) => void) => html`<span class="seg" role="radiogroup" aria-label=${legend}>${values.map(([w, words]) => html`
       <label><input type="radio" name=${name} .checked=${w === value} @change=${() => choose(w)}><span data-text=${words}>${words}</span></label>`)}</span>`;
     return html`<div class="tools">
-      ${radio("show", "show", PANES, this.#show, (what) => this.#acted({ do: "show", what }))}
-      ${this.#show === "ladder" ? html`<label class="every"><input type="checkbox" .checked=${v.packets === "all"} @change=${(e: Event) => this.#acted({ do: "packets", packets: (e.target as HTMLInputElement).checked ? "all" : "few" })}>every packet</label>
+      ${radio("show", "show", panes, this.#show, (what) => this.#acted({ do: "show", what }))}
+      ${v.lab && this.#show === "ladder" ? html`<label class="every"><input type="checkbox" .checked=${v.packets === "all"} @change=${(e: Event) => this.#acted({ do: "packets", packets: (e.target as HTMLInputElement).checked ? "all" : "few" })}>every packet</label>
         ${v.trace && this.#scale === "time" ? html`<span class="ruler"><svg width="9" height="20" aria-hidden="true"><path d="M1 .5h7M1 19.5h7M4.5 .5v19"/></svg>${format.duration(unitFor(v.all.delay))}</span>` : nothing}
         ${radio("scale", "rows", [["rows", "Rows"], ["time", "Time scale"]] as const, this.#scale, (scale) => this.#acted({ do: "scale", scale }))}` : nothing}</div>`;
   }
@@ -878,7 +941,7 @@ export class SmtpScope extends LitElement {
       <span class="col n">row</span><span class="col t">ms</span><span class="col rt">RT</span>
       <div class="host a"><b>${client === "this client" ? "this page" : client}</b>${phone ? nothing : html`<span>${near}</span>`}</div>
       ${phone ? nothing : between.map((h) => html`<div class="host c" ${box({ left: h.x, maxWidth: apart })}><b>${short(h.name)}</b><span>${h.address}</span></div>`)}
-      ${this.width === "phone" || v.lab ? nothing : html`<span class="seg" role="radiogroup" aria-label="show as">${PANES.slice(0, 2).map(([what, words]) => html`
+      ${this.width === "phone" || v.lab || this.view === "full" ? nothing : html`<span class="seg" role="radiogroup" aria-label="show as">${PANES.slice(0, 2).map(([what, words]) => html`
         <label><input type="radio" name="show" .checked=${what === this.#show} @change=${() => this.#acted({ do: "show", what })}><span data-text=${words}>${words}</span></label>`)}</span>`}
       <div class="host b"><b>${last}</b>${phone ? nothing : html`<span>${far}</span>`}</div>
     </div>`;
@@ -905,7 +968,7 @@ export class SmtpScope extends LitElement {
 
   #dialogs(): TemplateResult {
     const closer = (words: string) => html`<form method="dialog"><button class="btn">${words}</button></form>`;
-    const keys = [["R", "run, or go on"], ["S", "step: send what is pending, stop before what follows"], ["P", "pause before the next send"], ["↑ ↓ Home End", "move along the rows"], ["→ Enter", "open a row: what carried it, its bytes"], ["←", "close it"], [", .", "to the packet before and after, in the lab"], ["< >", "to the row of SMTP before and after, in the lab"], ["?", "this list"]];
+    const keys = [["R", "run, or go on"], ["S", "step: send what is pending, stop before what follows"], ["P", "pause before the next send"], ["C", "type SMTP by hand"], ["↑ ↓ Home End", "move along the rows"], ["→ Enter", "open a row: what carried it, its bytes"], ["←", "close it"], [", .", "to the packet before and after, in the lab"], ["< >", "to the row of SMTP before and after, in the lab"], ["?", "this list"]];
     return html`
       <dialog id="help" aria-labelledby="help-title"><div class="box"><div class="head"><h2 id="help-title">Keys and glyphs</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></div>
         <dl>${keys.map(([k, w]) => html`<dt class="wire">${k}</dt><dd>${w}</dd>`)}</dl>
@@ -915,6 +978,7 @@ export class SmtpScope extends LitElement {
       <dialog id="stored" aria-labelledby="stored-title"><div class="box"><div class="head"><h2 id="stored-title">What the server stored</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></div>
         <p class="soft">Queue id <span class="wire">${this.#stored?.id}</span>. The server put the first lines on top; the rest is the message as it arrived.</p>
         <pre tabindex="0" aria-label="the stored message">${this.#stored?.text.slice(0, 200_000)}</pre></div></dialog>
+      <scope-command .write=${this.#write} @scope-save=${(e: CustomEvent<Format>) => void this.#save(e.detail, undefined)}></scope-command>
       <dialog id="notice" role="alertdialog" aria-labelledby="notice-title"><div class="box"><h2 id="notice-title">${this.#noticed?.title}</h2><p>${this.#noticed?.text}</p>${closer("Close")}</div></dialog>`;
   }
 

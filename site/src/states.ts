@@ -14,7 +14,7 @@ export interface Transition {
   rfc: string;
 }
 
-export type StationId = Step["verb"] | "EHLO again";
+export type StationId = Exclude<Step["verb"], "command"> | "EHLO again";
 
 export interface Station {
   id: StationId;
@@ -48,14 +48,21 @@ const NAMES: Record<StationId, string> = {
   AUTH: "AUTH", response: "AUTH", MAIL: "MAIL", RCPT: "RCPT", DATA: "DATA", message: "Message", QUIT: "QUIT",
 };
 
+interface Stop {
+  id: StationId;
+  name: string;
+  expect: string;
+}
+
 /** The stations of a plan, each once. */
-function route(steps: readonly Step[]): { id: StationId; expect: string }[] {
-  const out: { id: StationId; expect: string }[] = [];
+function route(steps: readonly Step[]): Stop[] {
+  const out: Stop[] = [];
   for (const s of steps) {
+    if (s.verb === "command") continue;
     const again = s.verb === "EHLO" && out.some((o) => o.id === "EHLO");
     const id: StationId = again ? "EHLO again" : s.verb === "response" ? "AUTH" : s.verb, known = out.find((o) => o.id === id);
     if (known) known.expect = s.expect;
-    else out.push({ id, expect: s.expect });
+    else out.push({ id, name: s.text.startsWith("LHLO") ? "LHLO" : NAMES[id], expect: s.expect });
   }
   return out;
 }
@@ -76,7 +83,7 @@ function stationOf(rows: Rows, row: Row, inside: boolean): StationId | undefined
     }
     case "command": {
       const { verb } = (e as EventOfKind<"smtp", "command">).data;
-      if (verb === "EHLO" || verb === "HELO") return inside ? "EHLO again" : "EHLO";
+      if (verb === "EHLO" || verb === "HELO" || verb === "LHLO") return inside ? "EHLO again" : "EHLO";
       if (verb === "BDAT") return "message";
       return verb in NAMES ? (verb as StationId) : undefined;
     }
@@ -122,8 +129,8 @@ export function stateLine(rows: Rows, steps: readonly Step[], over: boolean, tab
   if (again && greeting > 0) branches.push({ from: greeting - 1, to: greeting, label: "TLS first, port 465", rfc: "RFC 8314, 3.3", may: false });
   if (again && ehlo >= 0 && after < ids.length) branches.push({ from: ehlo, to: after, label: "without STARTTLS", rfc: "RFC 3207, 4", may: false });
   const next = new Set(legal.filter((verb) => verb !== "RSET").map(reach));
-  const stations = way.map(({ id, expect }, i): Station => ({
-    id, name: NAMES[id],
+  const stations = way.map(({ id, name, expect }, i): Station => ({
+    id, name,
     code: codes.get(id) ?? (id === "connect" ? "" : id === "tls" ? (visited.has(id) && rows.sealed ? "Finished" : "") : expect ? `${expect}?` : ""),
     failed: id === failed,
     status: i === here ? "here" : visited.has(id) ? "done" : next.has(i) && i > here ? "next" : "later",
@@ -132,11 +139,11 @@ export function stateLine(rows: Rows, steps: readonly Step[], over: boolean, tab
 }
 
 /** A station that the plan does not have, put where a session would pass it. */
-function insert(ids: StationId[], way: { id: StationId; expect: string }[], id: StationId): void {
+function insert(ids: StationId[], way: Stop[], id: StationId): void {
   const order: StationId[] = ["connect", "greeting", "EHLO", "STARTTLS", "tls", "EHLO again", "AUTH", "MAIL", "RCPT", "DATA", "message", "QUIT"];
   const rank = order.indexOf(id);
   let at = ids.findIndex((x) => order.indexOf(x) > rank);
   if (at < 0) at = ids.length;
   ids.splice(at, 0, id);
-  way.splice(at, 0, { id, expect: "" });
+  way.splice(at, 0, { id, name: NAMES[id], expect: "" });
 }

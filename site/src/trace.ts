@@ -10,7 +10,7 @@ export type Layer = "tunnel" | "dns" | "ip" | "udp" | "tcp" | "tls" | "smtp" | "
 export type Direction = "out" | "in";
 export type Source = "observed" | "measured" | "captured" | "simulated" | "derived";
 /** With a number: the text of a connection between two mail servers. */
-export type StreamName = "wire.out" | "wire.in" | "text.out" | "text.in" | `text.${Direction}.${number}` | "packets" | "mail";
+export type StreamName = "wire.out" | "wire.in" | "text.out" | "text.in" | `text.${Direction}.${number}` | "tls.out" | "tls.in" | "packets" | "mail";
 export type Outcome = "accepted" | "partial" | "rejected" | "failed" | "unknown";
 
 /** Half open, relative to the start of its event's range. */
@@ -54,6 +54,8 @@ export interface TunnelData {
   local?: string;
   resolve?: number;
   connect?: number;
+  /** The name of the tunnel in the proxy's log. */
+  session?: string;
   direct?: boolean;
 }
 
@@ -104,6 +106,27 @@ export interface StateData {
   };
 }
 
+/** What TCP_INFO says at the proxy. Times are nanoseconds; what is absent is not known, or 0. */
+export interface SampleData {
+  state: string;
+  rtt?: number;
+  rttvar?: number;
+  minRTT?: number;
+  rto?: number;
+  /** Segments. */
+  cwnd?: number;
+  ssthresh?: number;
+  mss?: number;
+  unacked?: number;
+  inFlight?: number;
+  retransmits?: number;
+  deliveryRate?: number;
+  sendWindow?: number;
+  receiveWindow?: number;
+  sendScale?: number;
+  receiveScale?: number;
+}
+
 export interface MailData {
   host: string;
   queueID: string;
@@ -136,6 +159,12 @@ export interface Certificate {
   signature: string;
   sha256: string;
   der: string;
+}
+
+/** An encrypted handshake message, and the events of the records that carried it. */
+export interface DecryptedData {
+  type: string;
+  records: number[];
 }
 
 export interface HandshakeData {
@@ -202,9 +231,9 @@ interface Kinds {
   dns: { query: PacketData; answer: PacketData };
   ip: { packet: PacketData };
   udp: { datagram: PacketData };
-  tcp: { segment: PacketData; analysis: AnalysisData; state: StateData };
+  tcp: { segment: PacketData; analysis: AnalysisData; state: StateData; sample: SampleData };
   mail: { queued: MailData; attempt: MailData; deferred: MailData; relayed: MailData; bounced: MailData; delivered: MailData };
-  tls: { start: undefined; record: RecordData; handshake: HandshakeData; alert: HandshakeData };
+  tls: { start: undefined; record: RecordData; handshake: HandshakeData; alert: HandshakeData; decrypted: DecryptedData };
   smtp: {
     command: CommandData; response: CommandData; message: MessageData;
     reply: ReplyData; closed: undefined; desync: undefined;
@@ -261,6 +290,19 @@ export interface Result {
   elapsed: number;
 }
 
+/** From worth knowing to what broke this session or will break others. */
+export type Severity = "chat" | "note" | "warn" | "error";
+
+/** A conclusion about the server or the session: what package diagnose made of the trace. */
+export interface Finding {
+  id: string;
+  severity: Severity;
+  /** What was seen here. What it means is in the book. */
+  text: string;
+  /** The evidence: at least one event, in order. */
+  events: number[];
+}
+
 /** A trace as JSON. */
 export interface SavedTrace {
   v: number;
@@ -268,6 +310,7 @@ export interface SavedTrace {
   streams: Partial<Record<StreamName, SavedStream>>;
   events: TraceEvent[];
   result?: Result;
+  findings?: Finding[];
 }
 
 type SavedStream = string | { len: number; parts: { off: number; bytes: string }[] };
@@ -364,7 +407,7 @@ export class Stream {
   }
 }
 
-const STREAM = /^(?:wire\.(?:out|in)|text\.(?:out|in)(?:\.[1-9]\d{0,5})?|packets|mail)$/;
+const STREAM = /^(?:(?:wire|tls)\.(?:out|in)|text\.(?:out|in)(?:\.[1-9]\d{0,5})?|packets|mail)$/;
 
 export function isStreamName(name: string): name is StreamName {
   return STREAM.test(name);
@@ -378,6 +421,7 @@ export class TraceStore {
   readonly events: TraceEvent[] = [];
   readonly streams = new Map<StreamName, Stream>();
   result: Result | undefined;
+  findings: readonly Finding[] = [];
 
   constructor(readonly meta: Meta) {}
 
@@ -420,6 +464,7 @@ export class TraceStore {
     for (const [name, s] of this.streams) copy.streams.set(name, s.clone());
     copy.events.push(...this.events);
     copy.result = this.result;
+    copy.findings = this.findings;
     let secrets = false;
     for (const e of this.events) {
       for (const [from, to] of (e.at && e.secret) ?? []) {
@@ -455,7 +500,10 @@ export class TraceStore {
   }
 
   toJSON(): SavedTrace {
-    return { v: VERSION, meta: this.meta, streams: Object.fromEntries(this.streams) as never, events: this.events, ...(this.result && { result: this.result }) };
+    return {
+      v: VERSION, meta: this.meta, streams: Object.fromEntries(this.streams) as never, events: this.events,
+      ...(this.result && { result: this.result }), ...(this.findings.length && { findings: [...this.findings] }),
+    };
   }
 }
 

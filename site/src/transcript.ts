@@ -1,10 +1,9 @@
-// The session as text: one line for each row, for eyes, ears and files alike.
+// The session as text: one line for each row, for eyes and ears alike.
 
 import * as format from "./format.ts";
 import type { Row, Rows } from "./rows.ts";
 import type { EventOfKind, HandshakeData, TraceStore } from "./trace.ts";
-import { decodeLine, mailWords, masked, visible, wordsOf } from "./words.ts";
-import { rowsOf } from "./rows.ts";
+import { mailWords, visible, wordsOf } from "./words.ts";
 
 export interface TranscriptLine {
   n: number;
@@ -67,26 +66,4 @@ function quote(trace: TraceStore, e: EventOfKind<"smtp", "message">): string[] {
   const at = e.at!, head = trace.stream(at.stream).bytes(at.off, Math.min(at.len, QUOTE));
   const lines = new TextDecoder().decode(head).replace(/\r?\n$/, "").split(/\r?\n/).map(visible);
   return at.len > QUOTE ? [...lines, `[${format.bytes(at.len - QUOTE)} more]`] : lines;
-}
-
-/** A whole trace as text. Secrets are dots, unless they are asked for. */
-export function transcript(trace: TraceStore, secrets: boolean): string {
-  const rows = rowsOf(trace), { meta, result } = trace;
-  const out = [`${meta.tool}, ${meta.mode}, ${trace.host("server")}, ${meta.started}`, ""];
-  for (const row of rows.list) {
-    const line = lineOf(rows, row), e = rows.event(row);
-    if (secrets && e.secret?.length && e.at) line.lines = [decodeLine(trace.bytes(e.at))];
-    else if (e.secret?.length && e.at && row.kind === "reply") line.lines = [masked(decodeLine(trace.bytes(e.at)), e.secret)];
-    const gutter = `${String(row.n || "").padStart(4)} ${format.ms(row.t).padStart(9)} ms  ${line.who ? `${line.who}:` : "--"} `;
-    line.lines.forEach((l, i) => out.push((i === 0 ? gutter : " ".repeat(gutter.length)) + l));
-  }
-  if (result) {
-    out.push("", `${result.outcome}, at ${result.phase}: ${format.count(result.roundTrips, "round trip")}, ${format.duration(result.elapsed)}`);
-    if (result.error) out.push(result.error.message);
-    for (const m of result.messages) {
-      if (m.queueID) out.push(`queued as ${m.queueID}`);
-      for (const r of m.recipients) out.push(`${r.to}: ${r.outcome}`);
-    }
-  }
-  return `${out.join("\n")}\n`;
 }

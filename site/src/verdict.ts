@@ -4,7 +4,7 @@
 import * as format from "./format.ts";
 import { lostTime } from "./rounds.ts";
 import { isPacket, rowsOf, type PacketEvent, type Rows } from "./rows.ts";
-import type { MailData, Outcome, Result, TraceEvent, TraceStore } from "./trace.ts";
+import type { MailData, MessageResult, Outcome, RecipientResult, Result, TraceEvent, TraceStore } from "./trace.ts";
 
 export interface Verdict {
   tone: "good" | "bad" | "note";
@@ -17,7 +17,8 @@ export interface Verdict {
   queueIDs: string[];
   /** The event that decided it. */
   event: number | undefined;
-  recipients: { to: string; outcome: Outcome; event: number | undefined }[];
+  /** Each with a name where there are several. */
+  messages: { name: string; recipients: RecipientResult[] }[];
 }
 
 const TITLES: Record<Outcome, [string, Verdict["tone"]]> = {
@@ -26,30 +27,37 @@ const TITLES: Record<Outcome, [string, Verdict["tone"]]> = {
 
 export function verdict(trace: TraceStore, r: Result, rows: Rows = rowsOf(trace)): Verdict {
   const queueIDs = r.messages.flatMap((m) => (m.queueID ? [m.queueID] : []));
-  const recipients = r.messages.flatMap((m) => m.recipients.map((x) => ({ to: x.to, outcome: x.outcome, event: x.event })));
+  const messages = r.messages.map((m, i) => ({ name: r.messages.length > 1 ? `Message ${i + 1}${m.queueID ? `, queued as ${m.queueID}` : ""}` : "", recipients: m.recipients }));
   const [title, tone] = r.error?.code === "cancelled" ? (["Ended", "note"] as const) : TITLES[r.outcome];
   // A failed handshake says more about itself than the error that follows from it.
   const event = r.reply?.event ?? trace.events.findLast((e) => (r.phase === "tls" ? e.kind === "alert" : e.kind === "error"))?.n
     ?? trace.events.findLast((e) => e.kind === "error")?.n;
   const mail = aftermath(trace), lost = mail.bounced > 0 && r.outcome === "accepted";
   return {
-    tone: lost ? "note" : tone, text: text(trace, r, rows), after: mail.text, queueIDs, event, recipients,
+    tone: lost ? "note" : tone, text: text(trace, r, rows), after: mail.text, queueIDs, event, messages,
     title: lost ? (mail.delivered ? "Accepted, delivered in part" : "Accepted, not delivered") : title === "Accepted" && r.messages.length === 0 ? "Done" : title,
   };
 }
 
 function text(trace: TraceStore, r: Result, rows: Rows): string {
-  const taken = r.messages.flatMap((m) => m.recipients).filter((x) => x.outcome === "accepted").length, server = trace.host("server");
-  const lab = trace.meta.mode === "lab", price = lab ? cost(trace, r, rows) : "";
+  const server = trace.host("server"), lab = trace.meta.mode === "lab", price = lab ? cost(trace, r, rows) : "";
   const spent = `${lab ? `, after ${format.count(r.roundTrips, "round trip")}, ${format.duration(r.elapsed)}` : ""}${price && `; ${price}`}.`;
   if (r.outcome === "accepted" && r.messages.length === 0) return `${server} answered and the session ended in order${spent} No message was to be sent.`;
-  const id = r.messages.find((m) => m.queueID)?.queueID;
-  const accepted = `${server} took the message for ${format.count(taken, "recipient")}${id ? `, queued as ${id}` : ""}${spent}`;
+  const accepted = `${server} took ${taken(r.messages)}${spent}`;
   if (r.outcome === "accepted") return accepted;
   const error = r.error?.message ?? "";
   if (r.outcome === "partial") return `${accepted} ${error}`;
   const unanswered = lab && r.phase === "connect" && r.error?.code === "timeout"; // it says what was lost
   return [!unanswered && price && `${price[0]!.toUpperCase()}${price.slice(1)}.`, error].filter(Boolean).join(" ");
+}
+
+/** "the message for 1 recipient, queued as A", "1 of 2 messages for 3 of 5 recipients". */
+function taken(all: MessageResult[]): string {
+  const some = all.filter((m) => m.outcome === "accepted" || m.outcome === "partial"), id = all.length === 1 && all[0]!.queueID;
+  const recipients = all.flatMap((m) => m.recipients), got = recipients.filter((x) => x.outcome === "accepted");
+  const what = all.length === 1 ? "the message" : some.length === all.length ? `${all.length} messages` : `${some.length} of ${all.length} messages`;
+  const whom = `${got.length < recipients.length ? `${got.length} of ` : ""}${format.count(recipients.length, "recipient")}`;
+  return `${what} for ${whom}${id ? `, queued as ${id}` : ""}`;
 }
 
 /** The packets between the page and its server. */

@@ -17,6 +17,8 @@ declare module "virtual:assets" {
   export const worker: string;
   export const live: string;
   export const lab: string;
+  export const desk: string;
+  export const roots: string;
 }
 
 /** Go's wasm_exec.js: defines globalThis.Go, and globalThis.fs where there is none. */

@@ -28,7 +28,10 @@ function ownWords(rows: Rows, row: Row, revealed: ReadonlySet<number>): Words {
     case "connect": {
       const d = (e as EventOfKind<"tunnel", "opened">).data;
       if (!row.ok) return { main: e.text ?? "connecting" };
-      return { main: `TCP connection to ${d.address ?? d.host},`, ...(d.connect !== undefined && { par: `1 RTT, ${format.duration(d.connect)}` }) };
+      const main = `TCP connection to ${d.address ?? d.host},`, s = rows.samples[0]?.data;
+      if (d.connect === undefined) return { main };
+      if (!s?.retransmits) return { main, par: `1 RTT, ${format.duration(d.connect)}` };
+      return { main, par: format.duration(d.connect), note: `its SYN was sent ${s.retransmits === 1 ? "twice" : `${s.retransmits + 1} times`}${s.rtt ? `; the round trip is ${format.duration(s.rtt)}` : ""}` };
     }
     case "handshake": {
       if (row.ok === undefined) return { main: "TLS handshake" };

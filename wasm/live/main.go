@@ -6,17 +6,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
+	"fmt"
 	"net"
 	"time"
-
-	_ "golang.org/x/crypto/x509roots/fallback" // a page has no system roots
 
 	"smtpscope/protocol"
 	"smtpscope/protocol/session"
 	"smtpscope/protocol/trace"
 	"smtpscope/protocol/tunnel"
 	"smtpscope/wasm/bridge"
+	"smtpscope/wasm/roots"
 	"smtpscope/wasm/websock"
 )
 
@@ -29,6 +31,7 @@ const dialWait = 60 * time.Second
 type live struct {
 	session *session.Session // nil when none runs
 	cancel  context.CancelFunc
+	roots   *x509.CertPool // nil until a session has fetched them
 }
 
 func main() {
@@ -39,7 +42,7 @@ func main() {
 
 func (l *live) receive(m bridge.Message) {
 	if m.Type() == "run" {
-		l.run([]byte(m.Text("plan")), m.Text("tunnel"))
+		l.run([]byte(m.Text("plan")), m.Text("tunnel"), m.Text("token"), m.Text("roots"))
 		return
 	}
 	if l.session == nil {
@@ -61,7 +64,7 @@ func (l *live) receive(m bridge.Message) {
 	}
 }
 
-func (l *live) run(text []byte, url string) {
+func (l *live) run(text []byte, url, token, rootsURL string) {
 	if l.session != nil {
 		return
 	}
@@ -74,18 +77,23 @@ func (l *live) run(text []byte, url string) {
 		t := session.Unrunnable(tool, err, sink)
 		bridge.PostJSON("start", "meta", t.Meta)
 		sink.Flush()
-		bridge.PostJSON("done", "result", t.Result)
+		bridge.Done(t, nil)
 		return
 	}
-	s := session.New(session.Config{
-		Plan: plan, Tool: tool, Sink: sink, Pending: func(p *session.Pending) { sink.Flush(); pending(p) },
+	ctx, cancel := context.WithCancel(context.Background())
+	var keys bytes.Buffer
+	config := session.Config{
+		Plan: plan, Tool: tool, Sink: sink, KeyLog: &keys, NFKC: bridge.NFKC, Pending: func(p *session.Pending) { sink.Flush(); pending(p) },
 		Dial: func(ctx context.Context, t session.Target, report func(tunnel.Status)) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, dialWait)
 			defer cancel()
-			return websock.Dial(ctx, url, tunnel.Open{Host: t.Host, Port: t.Port}, report)
+			return websock.Dial(ctx, url, tunnel.Open{Host: t.Host, Port: t.Port, Token: token, Wants: []string{tunnel.WantTCPInfo}}, report)
 		},
-	})
-	ctx, cancel := context.WithCancel(context.Background())
+	}
+	if plan.Target.Mode == trace.ModeLive && plan.Security != session.None { // no public authority vouches for the practice server
+		config.Roots = l.fetchRoots(ctx, rootsURL)
+	}
+	s := session.New(config)
 	l.session, l.cancel = s, cancel
 	bridge.PostJSON("start", "meta", s.Meta())
 	go func() {
@@ -93,8 +101,35 @@ func (l *live) run(text []byte, url string) {
 		cancel()
 		l.session = nil
 		sink.Flush()
-		bridge.PostJSON("done", "result", t.Result)
+		bridge.Done(t, keys.Bytes())
 	}()
+}
+
+// fetchRoots begins to fetch the roots, unless an earlier session has, and returns what waits for them.
+func (l *live) fetchRoots(ctx context.Context, url string) func(context.Context) (*x509.CertPool, error) {
+	if l.roots != nil {
+		return func(context.Context) (*x509.CertPool, error) { return l.roots, nil }
+	}
+	done, failed := make(chan struct{}), error(nil)
+	go func() {
+		defer close(done)
+		file, err := bridge.Fetch(ctx, url)
+		if err != nil {
+			failed = err
+			return
+		}
+		if l.roots, err = roots.Pool(file); err != nil {
+			failed = fmt.Errorf("%s: %w", url, err)
+		}
+	}()
+	return func(ctx context.Context) (*x509.CertPool, error) {
+		select {
+		case <-done:
+			return l.roots, failed
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s has not arrived in time", url)
+		}
+	}
 }
 
 func pending(p *session.Pending) {

@@ -184,7 +184,7 @@ test("a trace plays, stands still, steps by packets, and is taken over", async (
   await page.keyboard.press(">");
   await scope.button(/^Take over/).click();
   await scope.until("paused");
-  const pending = page.getByRole("textbox", { name: /to be sent/ });
+  const pending = page.getByLabel(/to be sent/);
   await pending.first().fill("HELP");
   await pending.first().press("Enter");
   await page.locator("scope-ladder .row .say", { hasText: "HELP" }).first().waitFor();
@@ -196,7 +196,7 @@ test("a trace plays, stands still, steps by packets, and is taken over", async (
 
 test("the packets open in Wireshark, their TLS with the keys, and never a secret without", async (t) => {
   const scope = await open(t);
-  const auth = { username: "ada", password: "enchantress" };
+  const auth = { mechanism: "PLAIN", username: "ada", password: "enchantress" };
   await scope.runPlan(plan({ auth, security: "starttls", lab: { route: "submission" }, link: { delay: "40ms", loss: 0.05 } }));
   const secret = Buffer.from("\0ada\0enchantress").toString("base64"), folder = scratch(t);
   const shows = (bytes: Buffer, filter: string) => {
@@ -249,8 +249,7 @@ for (const [width, height] of [[1440, 900], [1000, 800], [390, 844]] as const) {
       await scope.button("Run").waitFor();
       assert.deepEqual(await violations(page), [], "before the first run");
       await scope.runPlan(plan({ security: "starttls", link: { delay: "40ms", loss: 0.05 }, seed: 5 }));
-      const row = page.locator("scope-ladder .row .say", { hasText: "RCPT TO" }).first();
-      await row.click();
+      await scope.pick("RCPT TO");
       if (width > 1100) for (const key of ["ArrowRight", "ArrowRight", "ArrowRight"]) await page.keyboard.press(key);
       assert.deepEqual(await violations(page), [], "with a row open");
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -53,8 +53,10 @@ test("Postfix with the wrong password, without the CA, and by another name", asy
   const postfix = servers.get("postfix");
   const program = await startProgram(t, "--allow", `${postfix.host}:${postfix.submissionPort}`);
   const scope = new Scope(await openPage(t, program.url));
+  const page = scope.page, roots: string[] = [];
+  page.on("request", (r) => r.url().endsWith(".der") && roots.push(r.url()));
   await fillIn(scope, postfix, "STARTTLS", message("wrong"));
-  const page = scope.page;
+  assert.deepEqual(roots, [], "they are not fetched before a session needs them");
 
   await page.getByLabel("Password", { exact: true }).fill("not-the-password");
   await scope.showsError(await scope.run(), "rejected", "535", "Check the user name");
@@ -67,5 +69,25 @@ test("Postfix with the wrong password, without the CA, and by another name", asy
   await page.getByLabel(/certificates of authorities/).fill("");
   await scope.showsError(await scope.run(), "tls", "not a trusted authority");
   assert.equal((await servers.messages("postfix")).length, 0);
+  assert.equal(roots.length, 1, "sessions share what the first has fetched");
+});
+
+test("a run whose roots do not arrive says so, and the next one fetches them again", async (t) => {
+  const servers = await startMailServers(t, "postfix");
+  const postfix = servers.get("postfix");
+  const program = await startProgram(t, "--allow", `${postfix.host}:${postfix.submissionPort}`);
+  const scope = new Scope(await openPage(t, program.url, { expectedErrors: /ERR_FAILED/ }));
+  await fillIn(scope, postfix, "STARTTLS", message("again"));
+  let refused = 0;
+  await scope.page.context().route("**/*.der", async (route) => {
+    refused++;
+    await route.abort();
+  });
+  await scope.showsError(await scope.run(), "tls", /roots-\w+\.der could not be fetched/, "try again");
+  assert.equal(refused, 1);
+  await scope.page.context().unroute("**/*.der");
+  const { result } = await scope.run();
+  assert.equal(result.outcome, "accepted", JSON.stringify(result.error));
+  assert.equal((await servers.messages("postfix")).length, 1);
 });
 

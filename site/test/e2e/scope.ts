@@ -7,6 +7,7 @@ import type { Locator, Page } from "playwright-core";
 export interface Saved {
   v: number;
   meta: { tool: string; mode: string; plan?: unknown };
+  findings?: { id: string; severity: string; text: string; events: number[] }[];
   streams: Record<string, string | { len: number; parts: { off: number; bytes: string }[] }>;
   events: { n: number; t: number; layer: string; kind: string; src: string; hop?: number; from?: string; to?: string; text?: string; data?: Record<string, unknown> }[];
   result: {
@@ -82,6 +83,7 @@ export class Scope {
     await this.element.evaluate(async (e, p) => {
       (e as Element).plan = p;
       await (e as Element).run();
+      await new Promise(requestAnimationFrame); // until it is drawn
     }, plan);
     return this.saved();
   }
@@ -94,6 +96,28 @@ export class Scope {
   /** The ladder's rows as a reader sees them. */
   async rows(): Promise<string[]> {
     return this.page.locator("scope-ladder .row .say").allInnerTexts();
+  }
+
+  /** Chooses a row, and sees that it is the chosen one, and in sight. Rows that come into sight take the elements of others, so it is scrolled to first. */
+  async pick(text: string): Promise<void> {
+    const row = this.page.locator("scope-ladder .row .say", { hasText: text }).first(), chosen = this.page.locator("scope-ladder .row.sel", { hasText: text });
+    await row.scrollIntoViewIfNeeded();
+    await this.page.evaluate(() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r))));
+    await row.click();
+    await chosen.waitFor();
+    await this.sees(chosen);
+  }
+
+  /** Fails unless a part of the ladder comes to stand within what is shown of it. */
+  async sees(part: Locator): Promise<void> {
+    await part.evaluate(async (e) => {
+      const inside = () => {
+        const r = e.getBoundingClientRect(), frame = e.closest(".scroll")!.getBoundingClientRect();
+        return r.top >= frame.top && r.bottom <= frame.bottom;
+      };
+      for (let i = 0; i < 60 && !inside(); i++) await new Promise((r) => requestAnimationFrame(r));
+      if (!inside()) throw new Error(`out of sight: ${(e as HTMLElement).innerText}`);
+    });
   }
 
   /** What the page says of the outcome. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Engine, type WorkerLike } from "../../src/engine.ts";
-import type { TraceStore } from "../../src/trace.ts";
+import type { Finding, TraceStore } from "../../src/trace.ts";
 import { accepted } from "../fixtures/traces.ts";
 
 class FakeWorker implements WorkerLike {
@@ -33,6 +33,8 @@ function setUp() {
 
 const PENDING = { type: "pending", pending: JSON.stringify({ kind: "command", verb: "EHLO", text: "EHLO x", size: 6, legal: ["EHLO"], secret: [] }) };
 
+const FINDINGS: Finding[] = [{ id: "slow-reply", severity: "warn", text: "The reply took 3 s.", events: [4] }];
+
 /** What a worker says of a session, up to its result. */
 function plays(w: FakeWorker, t: TraceStore, events = t.events): void {
   w.says({ type: "start", meta: JSON.stringify(t.meta) });
@@ -42,31 +44,42 @@ function plays(w: FakeWorker, t: TraceStore, events = t.events): void {
 
 test("a session from run to result", async () => {
   const { engine, workers, states } = setUp(), t = accepted();
-  const over = engine.run(PLAN, "ws://x/tunnel");
+  const over = engine.run(PLAN, "ws://x/tunnel", "http://x/roots");
   assert.equal(workers.length, 1);
-  assert.deepEqual(workers[0]!.orders, [{ type: "run", plan: JSON.stringify(PLAN), tunnel: "ws://x/tunnel" }]);
+  assert.deepEqual(workers[0]!.orders, [{ type: "run", plan: JSON.stringify(PLAN), tunnel: "ws://x/tunnel", roots: "http://x/roots" }]);
   workers[0]!.says({ type: "ready" });
   plays(workers[0]!, t);
-  workers[0]!.says({ type: "done", result: JSON.stringify(t.result) });
+  workers[0]!.says({ type: "done", result: JSON.stringify(t.result), findings: JSON.stringify(FINDINGS), keys: "CLIENT_RANDOM 00 11" });
+  t.findings = FINDINGS;
   assert.equal(JSON.stringify(await over), JSON.stringify(t));
+  assert.equal(engine.keys, "CLIENT_RANDOM 00 11");
+  assert.ok(!JSON.stringify(engine.trace).includes("CLIENT_RANDOM"), "keys are no part of the trace");
+  engine.forget();
+  assert.equal(engine.keys, "");
   assert.deepEqual(states, ["loading", "running", "done"]);
+});
+
+test("an experiment is told of no address", () => {
+  const { engine, workers } = setUp(), plan = { target: { mode: "lab" as const, host: "mx.example.net" }, seed: 7 };
+  void engine.run(plan, "ws://x/tunnel", "http://x/roots");
+  assert.deepEqual(workers[0]!.orders, [{ type: "run", plan: JSON.stringify(plan), seed: 7, again: "" }]);
 });
 
 test("a worker serves many sessions, one at a time", async () => {
   const { engine, workers } = setUp(), t = accepted();
-  const first = engine.run(PLAN, "ws://x/");
-  await assert.rejects(engine.run(PLAN, "ws://x/"), /a session is open/);
+  const first = engine.run(PLAN, "ws://x/", "http://x/roots");
+  await assert.rejects(engine.run(PLAN, "ws://x/", "http://x/roots"), /a session is open/);
   plays(workers[0]!, t);
-  workers[0]!.says({ type: "done", result: JSON.stringify(t.result) });
-  await first;
-  void engine.run(PLAN, "ws://x/");
+  workers[0]!.says({ type: "done", result: JSON.stringify(t.result), findings: "null", keys: "" });
+  assert.deepEqual((await first).findings, []);
+  void engine.run(PLAN, "ws://x/", "http://x/roots");
   assert.equal(workers.length, 1);
   assert.equal(engine.trace, undefined);
 });
 
 test("pause, step, send and resume", () => {
   const { engine, workers } = setUp();
-  void engine.run(PLAN, "ws://x/");
+  void engine.run(PLAN, "ws://x/", "http://x/roots");
   const w = workers[0]!, last = () => w.orders.at(-1);
   w.says({ type: "start", meta: JSON.stringify(accepted().meta) });
   engine.step();
@@ -91,7 +104,7 @@ test("pause, step, send and resume", () => {
 
 test("a crash keeps the trace, says why, and the next run has a new worker", async () => {
   const { engine, workers } = setUp(), t = accepted(), half = t.events.slice(0, 20);
-  const over = engine.run(PLAN, "ws://x/");
+  const over = engine.run(PLAN, "ws://x/", "http://x/roots");
   plays(workers[0]!, t, half);
   workers[0]!.says({ type: "crash", message: "panic: index out of range\n\ngoroutine 1" });
   const trace = await over;
@@ -100,16 +113,16 @@ test("a crash keeps the trace, says why, and the next run has a new worker", asy
   assert.equal(trace.events.length, half.length);
   assert.deepEqual(trace.result!.error, { code: "crashed", message: "panic: index out of range\n\ngoroutine 1" });
   assert.equal(trace.result!.outcome, "failed");
-  const again = engine.run(PLAN, "ws://x/");
+  const again = engine.run(PLAN, "ws://x/", "http://x/roots");
   assert.equal(workers.length, 2);
   assert.equal(engine.crash, "");
   plays(workers[1]!, t);
-  workers[1]!.says({ type: "done", result: JSON.stringify(t.result) });
+  workers[1]!.says({ type: "done", result: JSON.stringify(t.result), findings: "null", keys: "" });
   assert.equal((await again).result!.outcome, "accepted");
 });
 
 test("a crash before anything happened still has a trace", async () => {
-  const { engine, workers } = setUp(), over = engine.run(PLAN, "ws://x/");
+  const { engine, workers } = setUp(), over = engine.run(PLAN, "ws://x/", "http://x/roots");
   workers[0]!.onerror!({ message: "" } as ErrorEvent);
   const trace = await over;
   assert.equal(trace.result!.phase, "connect");
@@ -118,14 +131,14 @@ test("a crash before anything happened still has a trace", async () => {
 });
 
 test("what the page does not understand is a crash, not a silence", async () => {
-  const { engine, workers } = setUp(), over = engine.run(PLAN, "ws://x/"), w = workers[0]!;
+  const { engine, workers } = setUp(), over = engine.run(PLAN, "ws://x/", "http://x/roots"), w = workers[0]!;
   w.says({ type: "start", meta: JSON.stringify(accepted().meta) });
   w.says({ type: "batch", events: JSON.stringify(accepted().events.slice(3)), streams: [] });
   assert.match((await over).result!.error!.message, /event 3 arrived where 0 was due/);
 });
 
 test("a disposed engine keeps its promise", async () => {
-  const { engine, workers } = setUp(), over = engine.run(PLAN, "ws://x/");
+  const { engine, workers } = setUp(), over = engine.run(PLAN, "ws://x/", "http://x/roots");
   engine.dispose();
   assert.equal((await over).result!.error!.code, "cancelled");
   assert.ok(workers[0]!.terminated);

@@ -2,19 +2,25 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { keepForm, keptForm } from "../../src/keep.ts";
 import { BANDWIDTHS, CHANCES, chanceWords, DELAYS, durationWords, including, milliseconds, nearest } from "../../src/knobs.ts";
-import { completed, dateTime, defaultForm, defaultMessage, EDIT_LIMIT, formOf, keepable, messageSize, parseAddress, planOf, problems, proofOf, routeOf, securityOf, signsIn, target, withMessage, withRoute, type Config, type Form, type Mechanism, type Plan } from "../../src/plan.ts";
+import { addition, completed, dateTime, defaultForm, defaultMessage, EDIT_LIMIT, formOf, keepable, messageSize, NO_FIELDS, parseAddress, planOf, problems, proofOf, routeOf, securityOf, signsIn, target, uncomposed, withMessage, withRoute, withTransaction, type Config, type Form, type Mechanism, type Options, type Plan, type Transaction } from "../../src/plan.ts";
 import { clock } from "../../src/scope-clock.ts";
+import { localOf, rfc3339Of } from "../../src/scope-options.ts";
 import { outlineIn, outlineOf, roundTrips, stepsOf } from "../../src/steps.ts";
 import { rowsOf } from "../../src/rows.ts";
 import { accepted } from "../fixtures/traces.ts";
 
 const CONFIG: Config = {
   version: "0.1.0",
-  practice: { host: "mail.practice.test", ports: { smtp: 25, submission: 587, submissions: 465 }, username: "ada", password: "engine", ca: "-----BEGIN CERTIFICATE-----\n" },
+  practice: { host: "mail.practice.test", ports: { smtp: 25, submission: 587, submissions: 465, lmtp: 24 }, username: "ada", password: "engine", ca: "-----BEGIN CERTIFICATE-----\n" },
   live: { public: false, allow: ["mx.example.net:25"] },
 };
 
 const practising = (): Form => ({ ...defaultForm(), mode: "practice" });
+
+/** A form of one transaction with this in it. */
+const sending = (patch: Partial<Transaction>, f = defaultForm()): Form => ({ ...f, transactions: [{ ...f.transactions[0]!, ...patch }] });
+
+const using = (options: Partial<Options>, f = defaultForm()): Form => ({ ...f, options: { ...f.options, ...options } });
 
 test("the form as it is found makes a plan for the lab, and needs no proxy", () => {
   const p = planOf(defaultForm(), undefined, false);
@@ -49,19 +55,20 @@ test("nothing of the practice account goes to a live host", () => {
   assert.equal(planOf(f, CONFIG, false).auth, undefined);
 });
 
-test("without TLS the practice account is not used", () => {
+test("without TLS, and over LMTP, the practice account is not used", () => {
+  assert.equal(planOf({ ...using({ protocol: "lmtp" }), mode: "practice" }, CONFIG, false).auth, undefined);
   assert.equal(planOf({ ...practising(), security: "none" }, CONFIG, false).auth, undefined);
 });
 
 test("route and envelope choose the lab's server, security its port", () => {
-  const f: Form = { ...defaultForm(), from: "ada@Example.ORG", to: ["nobody", "grace@[192.0.2.1]", " grace@Example.NET "] };
+  const f = sending({ from: "ada@Example.ORG", to: ["nobody", "grace@[192.0.2.1]", " grace@Example.NET "] });
   const over = (route: "direct" | "submission" | "chain", security: Form["security"] = "starttls"): Form => ({ ...f, ...withRoute(f, route), security });
   const cases: [Form, string, string][] = [
     [over("direct"), "mx.example.net:25", "example.net:25"], [over("direct", "none"), "mx.example.net:25", "example.net:25"],
     [over("direct", "tls"), "mx.example.net:465", "example.net:465"],
     [over("submission"), "mail.example.org:587", "mail.example.org:587"], [over("submission", "none"), "mail.example.org:25", "mail.example.org:25"],
     [over("chain", "tls"), "mail.example.org:465", "mail.example.org:465"],
-    [{ ...over("chain"), from: "" }, "mail.example.org:587", "mail.example.org:587"], [{ ...f, to: ["x"] }, "mx.example.net:25", "example.net:25"],
+    [sending({ from: "" }, over("chain")), "mail.example.org:587", "mail.example.org:587"], [sending({ to: ["x"] }), "mx.example.net:25", "example.net:25"],
   ];
   for (const [form, shown, asked] of cases) {
     const t = target(form, undefined), p = planOf(form, undefined, false).target;
@@ -81,7 +88,7 @@ test("what proves the user goes into the plan, a known account's password for no
   const signed = (form: Form, mechanism: Mechanism, username = "", password = "") =>
     planOf({ ...form, signIn: { ...form.signIn, [form.mode]: { on: true, mechanism, username, password } } }, CONFIG, false).auth;
   const live: Form = { ...defaultForm(), mode: "live", address: "mx.example.net" }, lab: Form = { ...defaultForm(), ...withRoute(defaultForm(), "submission") };
-  for (const mechanism of ["", "PLAIN", "LOGIN", "CRAM-MD5"] as const) {
+  for (const mechanism of ["", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS"] as const) {
     assert.equal(proofOf(mechanism), "password");
     assert.deepEqual(signed(practising(), mechanism), { mechanism, username: "ada", password: "engine" });
     assert.deepEqual(signed(lab, mechanism, "u"), { mechanism, username: "u", password: "enchantress" });
@@ -111,8 +118,8 @@ test("over datagrams there is neither TLS nor sign-in nor another route, and the
 
 test("only the lab is told of links, servers and seeds", () => {
   for (const mode of ["practice", "live"] as const) {
-    const p = planOf({ ...defaultForm(), mode, pipelining: true }, CONFIG, false);
-    assert.deepEqual([p.link, p.lab, p.seed, p.options], [undefined, undefined, undefined, { pipelining: true, chunking: false, smtputf8: false }]);
+    const p = planOf({ ...using({ pipelining: true }), mode }, CONFIG, false);
+    assert.deepEqual([p.link, p.lab, p.seed, p.options], [undefined, undefined, undefined, { pipelining: true }]);
   }
 });
 
@@ -131,7 +138,7 @@ test("what keeps a form from being run is named", () => {
   assert.deepEqual(problems({ ...practising(), seed: "x" }, CONFIG), {});
   assert.ok(problems({ ...defaultForm(), mode: "live" }, CONFIG).address);
   assert.ok(problems({ ...defaultForm(), mode: "live", address: "a b" }, CONFIG).address);
-  assert.ok(problems({ ...defaultForm(), to: [" "] }, CONFIG).to);
+  assert.ok(problems(sending({ to: [" "] }), CONFIG).to);
   assert.ok(problems(practising(), { ...CONFIG, practice: null }).mode);
 });
 
@@ -141,18 +148,17 @@ test("message sizes are counted as RFC 1870 does", () => {
 
 test("a long text is not put into the box", () => {
   const long = withMessage("x".repeat(EDIT_LIMIT + 1), "big.eml");
-  assert.deepEqual([long.message, long.file?.name, long.file?.size], ["", "big.eml", EDIT_LIMIT + 3]);
+  assert.deepEqual([long.text, long.file?.name, long.file?.size], ["", "big.eml", EDIT_LIMIT + 3]);
   assert.equal(withMessage("short", "a.eml").file, undefined);
-  assert.equal(planOf({ ...defaultForm(), ...long }, CONFIG, false).messages[0]!.data.length, EDIT_LIMIT + 1);
+  assert.equal(planOf(sending(long), CONFIG, false).messages[0]!.data.length, EDIT_LIMIT + 1);
 });
 
 test("what is kept in the browser has no password and no token", () => {
-  const f = defaultForm();
+  const f = sending({ file: { name: "big.eml", size: 1, text: "long" }, fields: { ...NO_FIELDS, attachments: [{ name: "a.png", type: "image/png", data: new Uint8Array([137, 80, 78]) }] } });
   f.signIn.live.mechanism = "XOAUTH2";
   f.signIn.live.password = f.signIn.practice.password = f.signIn.lab.password = "hunter2";
-  f.file = { name: "big.eml", size: 1, text: "long" };
   const text = JSON.stringify(keepable(f));
-  assert.doesNotMatch(text, /hunter2|long"/);
+  assert.doesNotMatch(text, /hunter2|long"|iVBO/);
 });
 
 test("what an earlier version kept in the browser still loads, and what this one keeps too", (t) => {
@@ -164,16 +170,22 @@ test("what an earlier version kept in the browser still loads, and what this one
     ehlo: "[127.0.0.1]", serverName: "", ca: "", insecure: false }));
   const fresh = defaultForm(), old = keptForm(fresh);
   assert.deepEqual([old.mode, old.address, old.signIn.live.username, old.signIn.practice.on], ["live", "mx.example.net:25", "u", false]);
-  assert.deepEqual([old.lab, old.link, old.seed, old.pipelining, old.signIn.lab, old.message], [fresh.lab, fresh.link, fresh.seed, false, fresh.signIn.lab, fresh.message]);
+  assert.deepEqual([old.lab, old.link, old.seed, old.options, old.signIn.lab, old.transactions], [fresh.lab, fresh.link, fresh.seed, fresh.options, fresh.signIn.lab, fresh.transactions]);
 
-  const f: Form = { ...fresh, ...withRoute(fresh, "chain"), link: { ...fresh.link, loss: 0.08 }, seed: "42", pipelining: true };
+  const f: Form = { ...fresh, ...withRoute(fresh, "chain"), link: { ...fresh.link, loss: 0.08 }, seed: "42", commands: "VRFY ada\nHELP",
+    options: { ...fresh.options, size: false, pipelining: true, protocol: "lmtp", dsn: { notify: ["delay"], ret: "full", envid: "e1" }, priority: -4, hold: "60", xclient: { ...fresh.options.xclient, NAME: "mx.example.net" } } };
+  const [first] = fresh.transactions, fields = { ...NO_FIELDS, subject: "Hello", text: "the text" };
+  f.transactions = [first!, { ...first!, to: ["x@example.net", "y@example.net"], way: "fields", text: "", fields }, { ...first!, text: "other" }];
   f.lab = { ...f.lab, server: { ...f.lab.server, unknown: ["x@example.net"], greylist: "10m" } };
-  keepForm(f, fresh.message);
-  assert.deepEqual(keptForm(defaultForm(new Date(0), "y")), { ...f, message: defaultForm(new Date(0), "y").message });
+  keepForm(f, first!.text);
+  const today = defaultForm(new Date(0), "y");
+  assert.deepEqual(keptForm(today), { ...f, transactions: [today.transactions[0], ...f.transactions.slice(1)] }, "the Date of an untouched message is of today");
+  keepForm({ ...f, transactions: [] }, first!.text);
+  assert.deepEqual(keptForm(today).transactions, []);
 });
 
 test("a plan of the lab goes into the form and comes out the same", () => {
-  const fresh = defaultForm(), f: Form = { ...fresh, ...withRoute(fresh, "chain"), seed: "42", pipelining: true,
+  const fresh = defaultForm(), f: Form = { ...fresh, ...withRoute(fresh, "chain"), seed: "42",
     link: { delay: "1.5s", bandwidth: "64kbit", loss: 0.08, reorder: 0.01, duplicate: 0.02, corrupt: 0.03, mtu: 576 } };
   f.lab = { ...f.lab, relays: 4, server: { greetingDelay: "8s", greylist: "10m", down: "45m", shutdown: "RCPT", mailboxFull: true, unknown: ["x@example.net"],
     noPipelining: true, noSTARTTLS: true, size: 200, readRate: "16kbit", receiveBuffer: 4096 } };
@@ -198,10 +210,63 @@ test("a mode that this page does not know keeps the one that it has", () => {
 });
 
 test("a plan goes into the form and comes out the same", () => {
-  const f = { ...defaultForm(), mode: "live" as const, address: "mx.example.net:2525", security: "tls" as const, to: ["a@example.net", "b@example.net"], ca: "PEM", insecure: true };
+  const f = { ...defaultForm(), mode: "live" as const, address: "mx.example.net:2525", security: "tls" as const, ca: "PEM", insecure: true };
   f.signIn.live = { on: true, mechanism: "LOGIN", username: "u", password: "p" };
   const p = planOf(f, CONFIG, false);
   assert.deepEqual(planOf(formOf(p, defaultForm()), CONFIG, false), p);
+});
+
+test("all that a plan can say goes into the form and comes out the same", () => {
+  const p: Plan = { ...planOf(practising(), CONFIG, false), commands: ["VRFY ada", "ETRN example.net"],
+    messages: [
+      { from: "", to: ["a@example.net", "b@example.net"], data: "Subject: 1\r\n\r\n7 bits\r\n", alternatives: { "8bitmime": "Subject: 1\r\n\r\n8 bits\r\n" } },
+      { from: "ada@example.org", to: ["c@example.net"], data: "Subject: 2\r\n\r\n\r\n" },
+    ],
+    options: { size: false, body: "binarymime", pipelining: true, chunking: true, smtputf8: true, requiretls: true, protocol: "lmtp", dsn: { notify: ["success", "delay"], ret: "hdrs", envid: "QQ314159" },
+      deliverby: "120;R", priority: -3, hold: "2026-12-24T18:00:00Z", rset: true, rrvs: "2014-04-03T23:01:00Z", xclient: { NAME: "mx.example.net", ADDR: "192.0.2.1" }, xforward: { SOURCE: "REMOTE" } } };
+  p.target.port = 24;
+  delete p.auth;
+  assert.deepEqual(planOf(formOf(p, using({ rset: true, requiretls: false }, sending({ way: "fields", text: "" }))), CONFIG, false), p);
+  const none: Plan = { ...planOf(practising(), CONFIG, false), messages: [] };
+  assert.deepEqual(planOf(formOf(none, formOf(p, defaultForm())), CONFIG, false), none, "what a plan leaves out is as the engine has it");
+});
+
+test("only practice is told who else the client is, and the lab speaks SMTP", () => {
+  const f = using({ protocol: "lmtp", xclient: { NAME: "a" }, xforward: { NAME: "b", ADDR: " " } });
+  assert.deepEqual(planOf({ ...f, mode: "practice" }, CONFIG, false).options, { protocol: "lmtp", xclient: { NAME: "a" }, xforward: { NAME: "b" } });
+  assert.deepEqual(planOf({ ...f, mode: "live", address: "mx.example.net" }, CONFIG, false).options, { protocol: "lmtp" });
+  assert.deepEqual(planOf(f, CONFIG, false).options, {});
+  assert.equal(target({ ...f, mode: "live", address: "mx.example.net" }, CONFIG).port, 24);
+  assert.equal(target({ ...f, mode: "live", address: "mx.example.net:2424" }, CONFIG).port, 2424);
+  assert.equal(target(f, CONFIG).port, 25);
+  assert.ok(problems({ ...f, mode: "practice", security: "tls" }, CONFIG).mode);
+  assert.deepEqual(problems({ ...f, mode: "practice" }, CONFIG), {});
+});
+
+test("commands of a form are lines, and of the verbs that may come first", () => {
+  const f = { ...defaultForm(), commands: "\n vrfy ada \n\nHELP\n" };
+  assert.deepEqual(planOf(f, undefined, false).commands, ["vrfy ada", "HELP"]);
+  assert.deepEqual(problems(f, undefined), {});
+  assert.match(problems({ ...f, commands: "NOOP\nQUIT" }, undefined).commands!, /^QUIT /);
+  assert.equal(planOf(defaultForm(), undefined, false).commands, undefined);
+});
+
+test("several messages: what is wrong names which", () => {
+  const f = defaultForm(), two: Form = { ...f, transactions: [f.transactions[0]!, { ...addition(f), to: [""] }] };
+  assert.equal(problems(two, undefined).to, "Message 2: Name at least one recipient.");
+  const bad: Form = { ...f, transactions: [...f.transactions, { ...addition(f), problem: { field: "cc", text: "No." } }] };
+  assert.equal(problems(bad, undefined).message, "Message 2: No.");
+  assert.deepEqual(addition(f).to, f.transactions[0]!.to);
+  assert.notEqual(addition(f).text, addition(f).text, "each has a Message-ID of its own");
+  assert.deepEqual(problems({ ...f, transactions: [] }, undefined), {});
+});
+
+test("what changes in a message that is composed of fields makes it be composed anew", () => {
+  const f = sending({ way: "fields", text: "composed", alternatives: { "8bitmime": "c" } });
+  assert.equal(uncomposed(f), false);
+  for (const patch of [{ to: ["x@example.net"] }, { fields: { ...NO_FIELDS, subject: "s" } }]) assert.equal(uncomposed({ ...f, ...withTransaction(f, 0, patch) }), true);
+  assert.equal(uncomposed(sending({ way: "fields", text: "", file: { name: "composed message", size: 1, text: "long" } })), false);
+  assert.equal(uncomposed(sending({ text: "" })), false, "an empty message is one, too");
 });
 
 test("the default message is RFC 5322", () => {
@@ -239,17 +304,41 @@ test("a sign-in takes as many exchanges as its mechanism has", () => {
   assert.equal(auth(""), "AUTH PLAIN •••••••• 235");
   assert.equal(auth("LOGIN"), "AUTH LOGIN 334, •••••••• 334, •••••••• 235");
   assert.equal(auth("CRAM-MD5"), "AUTH CRAM-MD5 334, •••••••• 235");
+  for (const m of ["SCRAM-SHA-1", "SCRAM-SHA-256-PLUS"] as const) assert.equal(auth(m), `AUTH ${m} •••••••• 334, •••••••• 334, empty response 235`);
   for (const m of ["PLAIN", "XOAUTH2", "OAUTHBEARER", "EXTERNAL", "ANONYMOUS"] as const) assert.equal(auth(m), `AUTH ${m} •••••••• 235`);
 });
 
 test("a group of commands is one round trip", () => {
-  const f: Form = { ...defaultForm(), security: "none", pipelining: true, to: ["a@example.net", "b@example.net"] };
+  const f: Form = { ...using({ pipelining: true }, sending({ to: ["a@example.net", "b@example.net"] })), security: "none" };
   const rounds = (form: Form) => stepsOf(outlineOf(form, undefined)).map((s) => `${s.round} ${s.verb}`).join(", ");
   assert.equal(rounds(f), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 4 RCPT, 4 RCPT, 4 DATA, 5 message, 6 QUIT");
-  assert.equal(rounds({ ...f, chunking: true }), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 4 RCPT, 4 RCPT, 4 message, 5 QUIT");
-  assert.equal(rounds({ ...f, pipelining: false }), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 5 RCPT, 6 RCPT, 7 DATA, 8 message, 9 QUIT");
+  assert.equal(rounds(using({ chunking: true }, f)), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 4 RCPT, 4 RCPT, 4 message, 5 QUIT");
+  assert.equal(rounds(using({ pipelining: false }, f)), "1 connect, 2 greeting, 3 EHLO, 4 MAIL, 5 RCPT, 6 RCPT, 7 DATA, 8 message, 9 QUIT");
   assert.equal(roundTrips(stepsOf(outlineIn(planOf(f, undefined, false))!)), 6);
   assert.equal(roundTrips(stepsOf(outlineIn(planOf(f, undefined, true))!)), 9, "who steps sends one command at a time");
+});
+
+test("planned steps of commands, of several messages, and of LMTP", () => {
+  const plan = (f: Form) => stepsOf(outlineOf(f, CONFIG)).map((s) => `${s.round} ${s.text || s.verb} ${s.expect}`.trim());
+  const f: Form = { ...practising(), security: "none", commands: "VRFY ada\nHELP\nNOOP" }, two: Form = { ...using({ rset: true, chunking: true }, f), transactions: [...f.transactions, ...f.transactions] };
+  assert.deepEqual(plan(f).slice(3, 7), ["4 VRFY ada 252", "5 HELP 214", "6 NOOP 250", "7 MAIL FROM:<ada@example.org> 250"]);
+  assert.deepEqual(plan(two).slice(6), [
+    "7 MAIL FROM:<ada@example.org> 250", "8 RCPT TO:<grace@example.net> 250", "9 BDAT, message text 250", "10 RSET 250",
+    "11 MAIL FROM:<ada@example.org> 250", "12 RCPT TO:<grace@example.net> 250", "13 BDAT, message text 250", "14 QUIT 221"]);
+  const group = (form: Form) => plan(using({ pipelining: true }, form)).filter((s) => s.startsWith("6 ")).map((s) => s.slice(2).split(/[: ]/)[0]).join(" ");
+  assert.equal(group({ ...two, commands: "HELP" }), "RSET MAIL RCPT BDAT,", "RSET leads the group");
+  const lmtp = using({ protocol: "lmtp", pipelining: true, xclient: { NAME: "mx.example.net", ADDR: "192.0.2.1" }, xforward: { NAME: "b" } }, sending({ to: ["a@example.net", "b@example.net"] }, { ...f, commands: "" }));
+  assert.deepEqual(plan(lmtp), [
+    "1 connect to mail.practice.test, port 24", "2 greeting 220", "3 LHLO [127.0.0.1] 250", "4 XCLIENT NAME=mx.example.net ADDR=192.0.2.1 220", "5 LHLO [127.0.0.1] 250", "6 XFORWARD NAME=b 250",
+    "7 MAIL FROM:<ada@example.org> 250", "7 RCPT TO:<a@example.net> 250", "7 RCPT TO:<b@example.net> 250", "7 DATA 354", "8 message text 250", "8 message 250", "9 QUIT 221"]);
+  for (const form of [f, two, lmtp]) assert.deepEqual(stepsOf(outlineIn(JSON.parse(JSON.stringify(planOf(form, CONFIG, false))))!), stepsOf(outlineOf(form, CONFIG)), "the same from the plan in a trace");
+  assert.equal(plan({ ...f, commands: "", transactions: [] }).at(-1), "4 QUIT 221", "no message: look and leave");
+});
+
+test("times of the browser’s own control and of a plan", () => {
+  for (const local of ["2026-12-24T18:00", "2014-04-03T23:01"]) assert.equal(localOf(rfc3339Of(local)), local);
+  assert.equal(rfc3339Of(localOf("2026-12-24T18:00:00Z")), "2026-12-24T18:00:00Z");
+  assert.deepEqual([localOf(""), rfc3339Of("")], ["", ""]);
 });
 
 test("knobs stand where a plan says, and say what it says", () => {

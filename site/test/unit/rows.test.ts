@@ -5,6 +5,7 @@ import { isPacket, rowsOf, Rows, type PacketEvent } from "../../src/rows.ts";
 import { TraceStore, type RecordData, type TraceEvent } from "../../src/trace.ts";
 import { wordsOf } from "../../src/words.ts";
 import { bulk, Lab, lossy, lost, onWire } from "../fixtures/lab.ts";
+import { Script } from "../fixtures/script.ts";
 import { accepted, long, partial, paused, refused, untrusted, wordy } from "../fixtures/traces.ts";
 
 const shape = (r: Rows) => r.list.map((x) => `${x.n} ${x.kind}${x.ok === false ? " failed" : ""} ${r.trace!.events[x.e]!.text?.split(" ")[0] ?? ""}`);
@@ -76,6 +77,16 @@ test("round trips are numbered like the result counts them", () => {
   const rows = rowsOf(accepted());
   assert.deepEqual(rows.list.map((r) => r.round), [1, 2, 3, 3, 4, 4, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 0, 0]);
   for (const r of rows.rounds.list) assert.ok(r.to! >= r.from, `round ${r.n}`);
+});
+
+test("in LMTP the replies to one message, one for each recipient, are of one round trip", () => {
+  const s = new Script().connect().in("220 mail.practice.test LMTP", "greeted").out("LHLO x").in("250 mail.practice.test", "ready").out("MAIL FROM:<ada@example.org>").in("250 ok", "mail")
+    .out("RCPT TO:<grace@example.net>").in("250 ok", "rcpt").out("RCPT TO:<bob@example.net>").in("250 ok", "rcpt").out("DATA").in("354 go", "data").message("x\r\n");
+  s.wait(2).in("250 for grace", "message").wait(3).in("452 for bob", "ready", [], { again: true });
+  const second = s.last, last = s.wait(1).out("QUIT").wait(1).in("221 bye", "quit").last, rows = rowsOf(s.store), rounds = rows.rounds.list;
+  const [one, two] = rows.list.filter((r) => r.kind === "reply" && r.other?.kind === "message");
+  assert.deepEqual([one!.round, two!.round, rounds[7]!.what, rounds[7]!.to, rounds[7]!.last], [8, 8, "message", s.store.events[second]!.t, two!.i]);
+  assert.deepEqual([rows.rowOf(last)!.round, rows.rounds.done], [9, 9]);
 });
 
 test("a round that has no answer yet is open", () => {

@@ -46,3 +46,9 @@ test("a late copy of a SYN does not lead back", () => {
   segment(s, "out", "SYN");
   assert.equal(line(s).here, 1);
 });
+
+test("the stations of a plan are those where it goes on, by the name that is said there", () => {
+  const plan = { ...PLAN, commands: ["VRFY ada"], options: { protocol: "lmtp", rset: true, xclient: { NAME: "a.example" } }, messages: [...PLAN.messages, ...PLAN.messages] };
+  const { stations } = stateLine(rowsOf(lab(0).store, Infinity), stepsOf(outlineIn(plan)!), false, []);
+  assert.deepEqual(stations.map((s) => s.name), ["Connect", "Greeting", "LHLO", "MAIL", "RCPT", "DATA", "Message", "QUIT"]);
+});

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { decode, TraceError } from "../../src/codec.ts";
 import { progress, Stream, TraceStore, type TraceEvent } from "../../src/trace.ts";
-import { accepted, long, partial, paused, refused, untrusted, wordy } from "../fixtures/traces.ts";
+import { accepted, long, partial, paused, refused, remarked, untrusted, wordy } from "../fixtures/traces.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (b: Uint8Array) => new TextDecoder().decode(b);
@@ -46,7 +46,7 @@ test("a store refuses events out of order and unknown streams", () => {
   assert.throws(() => t.append([], [{ name: "wire.up", off: 0, bytes: bytes("x") }]), /unknown stream/);
 });
 
-for (const [name, make] of Object.entries({ accepted, partial, refused, untrusted, wordy, paused })) {
+for (const [name, make] of Object.entries({ accepted, partial, refused, untrusted, wordy, paused, remarked })) {
   test(`a saved trace reads back: ${name}`, () => {
     const t = make(), json = JSON.stringify(t), back = decode(json);
     assert.equal(JSON.stringify(back), json);
@@ -61,7 +61,7 @@ test("a saved trace with an elision reads back", () => {
   assert.equal(JSON.stringify(back), JSON.stringify(t));
 });
 
-const saved = () => JSON.parse(JSON.stringify(accepted()));
+const saved = () => JSON.parse(JSON.stringify(remarked()));
 const broken: [string, (t: any) => void, RegExp][] = [
   ["other version", (t) => (t.v = 2), /trace.v: is 2, this page reads version 1/],
   ["unknown key", (t) => (t.meta.color = 1), /trace.meta: unknown key "color"/],
@@ -80,6 +80,10 @@ const broken: [string, (t: any) => void, RegExp][] = [
   ["data missing", (t) => delete t.events[5].data, /events\[5\].data: want an object/],
   ["wrong type", (t) => (t.events[4].data.code = "220"), /events\[4\].data.code: want a whole number/],
   ["answers a later event", (t) => (t.events[4].data.answers = 9), /answers: reaches outside/],
+  ["a record that comes later", (t) => (t.events.find((e: any) => e.kind === "decrypted").data.records = [99]), /data.records: reaches outside/],
+  ["a finding of no known weight", (t) => (t.findings[0].severity = "bad"), /findings\[0\].severity: "bad" is unknown/],
+  ["a finding without evidence", (t) => (t.findings[1].events = []), /findings\[1\]: a finding has an id and at least one event/],
+  ["a finding about nothing", (t) => (t.findings[2].events = [1e4]), /findings\[2\].events: reaches outside/],
   ["unknown outcome", (t) => (t.result.outcome = "fine"), /result.outcome: "fine" is unknown/],
 ];
 for (const [name, breakIt, want] of broken) {

@@ -5,6 +5,7 @@ import { lostTime } from "../../src/rounds.ts";
 import { rowsOf } from "../../src/rows.ts";
 import { verdict } from "../../src/verdict.ts";
 import { lossy } from "../fixtures/lab.ts";
+import type { MessageResult, Outcome, Result } from "../../src/trace.ts";
 import { MS, Segments, connected } from "../fixtures/segments.ts";
 
 const ACCEPTED = { outcome: "accepted", phase: "quit", messages: [{ outcome: "accepted", queueID: "S1", recipients: [{ to: "grace@example.net", outcome: "accepted" }] }] } as const;
@@ -68,4 +69,21 @@ test("outside of the lab nothing is said of packets", () => {
   const s = connected().at(640);
   Object.assign(s.store.meta, { mode: "live" });
   assert.equal(words(s).text, "mail.example.org took the message for 1 recipient, queued as S1.");
+});
+
+test("several messages and recipients: how many of them were taken, and as what", () => {
+  const message = (outcome: Outcome, queueID: string, ...recipients: Outcome[]): MessageResult => ({ outcome, ...(queueID && { queueID }), recipients: recipients.map((outcome, i) => ({ to: `${i}@example.net`, outcome })) });
+  const said = (...messages: MessageResult[]) => {
+    const outcome = messages.every((m) => m.outcome === "accepted") ? "accepted" : "partial";
+    const t = connected().done({ outcome, phase: "quit", ...(outcome === "partial" && { error: { code: "rejected", message: "Why." } }), messages } as Pick<Result, "outcome" | "phase">);
+    Object.assign(t.meta, { mode: "practice" });
+    const v = verdict(t, t.result!);
+    return [v.text.replace("mail.example.org took ", ""), ...v.messages.map((m) => m.name).filter(Boolean)];
+  };
+  const one = message("accepted", "A", "accepted", "accepted");
+  assert.deepEqual(said(one), ["the message for 2 recipients, queued as A."]);
+  assert.deepEqual(said(one, message("accepted", "B", "accepted", "accepted")), ["2 messages for 4 recipients.", "Message 1, queued as A", "Message 2, queued as B"]);
+  assert.deepEqual(said(one, message("accepted", "", "accepted")), ["2 messages for 3 recipients.", "Message 1, queued as A", "Message 2"]);
+  assert.deepEqual(said(one, message("rejected", "", "rejected")), ["1 of 2 messages for 2 of 3 recipients. Why.", "Message 1, queued as A", "Message 2"]);
+  assert.deepEqual(said(message("partial", "A", "rejected", "accepted")), ["the message for 1 of 2 recipients, queued as A. Why."], "as LMTP answers for each");
 });
