@@ -10,7 +10,7 @@ staticcheck = .cache/build/staticcheck -checks inherit,-ST1005
 packages = site/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test setup lint test-go test-wasm race test-site test-e2e fuzz bench picture clean tools
+.PHONY: help run build test setup lint test-go test-deploy test-wasm race test-site test-e2e fuzz bench picture clean tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ build: tools $(packages) ## bin/smtpscope, page and WebAssembly inside, compress
 	go build -trimpath -ldflags='-s -w' -o bin/smtpscope ./proxy
 
 test: ## set up, build, and run every test; the last line has the counts
-	@.ci/stages setup lint build test-go test-wasm test-site test-e2e
+	@.ci/stages setup lint build test-go test-deploy test-wasm test-site test-e2e
 
 setup: ## get the browser and the mail servers that tests use
 	@.ci/setup
@@ -49,6 +49,11 @@ test-go: tools ## Go tests, those against real mail servers among them
 test-wasm: tools ## Go tests of what runs in the page, compiled to WebAssembly, in Node
 	@$(summary) go test-wasm env GOOS=js GOARCH=wasm go test -json -timeout $(GO_TEST_TIMEOUT) \
 		-exec "env -i PATH=$$PATH HOME=$$HOME CI=$$CI $$(go env GOROOT)/lib/wasm/go_js_wasm_exec" ./wasm/...
+
+# Modules of their own, whose validators are no dependency of the program.
+test-deploy: tools ## the files of proxy/deploy, by the validators of Kubernetes and of BuildKit
+	@$(summary) go test-deploy-kubernetes go -C proxy/deploy/check/kubernetes test -json -timeout $(GO_TEST_TIMEOUT) ./...
+	@$(summary) go test-deploy-docker go -C proxy/deploy/check/docker test -json -timeout $(GO_TEST_TIMEOUT) ./...
 
 race: tools ## Go tests of what runs concurrently, under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -timeout $(GO_TEST_TIMEOUT) ./proxy/... ./protocol/session/... ./protocol/tunnel/...
@@ -74,8 +79,10 @@ fuzz: tools ## each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-bench: build ## Go benchmarks, and how long the built page takes in a browser
+bench: build ## Go benchmarks, the relay beside others (ARGS=-long: half an hour of it), how long the built page takes in a browser
 	go test -run '^$$' -bench . -benchmem ./...
+	proxy/bench/setup
+	go run ./proxy/bench $(ARGS)
 	go run ./site/build -test
 	node --enable-source-maps site/dist-test/bench/page.bench.mjs
 

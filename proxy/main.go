@@ -21,9 +21,13 @@ import (
 	"time"
 
 	"smtpscope/protocol"
+	"smtpscope/proxy/internal/metrics"
+	"smtpscope/proxy/internal/natsquota"
 	"smtpscope/proxy/internal/policy"
 	"smtpscope/proxy/internal/practice"
+	"smtpscope/proxy/internal/quota"
 	"smtpscope/proxy/internal/relay"
+	"smtpscope/proxy/internal/tcpinfo"
 	"smtpscope/proxy/internal/web"
 	"smtpscope/site"
 )
@@ -53,6 +57,13 @@ type options struct {
 	idle       time.Duration
 	session    time.Duration
 	drain      time.Duration
+	limits     quota.Limits
+	tokenKey   string
+	proxies    list[netip.Prefix]
+	resolver   netip.AddrPort
+	metrics    string
+	nats       string
+	log        string
 	version    bool
 }
 
@@ -103,32 +114,56 @@ What pages may connect to:
                              --allow mx.lan:25 --allow 192.168.1.10:25
   --public                   any public address on the mail ports 25, 465, 587, 2525
   --practice=false           no practice server
+  --resolver ADDRESS:PORT    the DNS server to ask (default: those of /etc/resolv.conf)
 
 Who may use it:
   --listen ADDRESS:PORT      where the page is served (default 127.0.0.1:8025)
   --origin URL               scheme and host of another page that may open tunnels, or under
                              which this one is known; repeat it for more
+  --token-key FILE           connect to mail servers only for pages with a token that was signed
+                             with this key (see smtpscope token --help)
+  --trusted-proxy NETWORK    believe the X-Forwarded-For of these; repeat it for more
 
 Limits:
   --max-tunnels N            connections at one time (default 256)
   --idle DURATION            end a connection that carried nothing for so long (default 15m)
   --session DURATION         end a connection that lasted so long (default 2h)
+  --rate N                   new connections a minute from one client
+  --max-per-ip N             connections of one client at one time
+  --target-rate N            new connections a minute to one mail server
+  --max-per-target N         connections to one mail server at one time
+  --session-bytes SIZE       what one connection may send and receive, as in 256kB or 1MB
+  --hour-bytes SIZE          what one client may send and receive in an hour
+                             The last six are off (0) without --public. With it they are 10, 4,
+                             60, 16, 256kB and 1MB, --idle is 6m and --session 30m. A client is
+                             an IPv4 address or an IPv6 /64.
   --drain DURATION           when stopped, wait so long for open connections (default 10s)
+
+Who runs it:
+  --metrics ADDRESS:PORT     counts for Prometheus at /metrics there, and nowhere else
+  --nats URL                 count for the limits above together with other proxies, in a
+                             key-value bucket of the NATS JetStream there
+  --log text|json            form of the log on standard error (default text)
+  --config FILE              settings, one a line: listen = 127.0.0.1:8025
 
   --version                  print the version
   --help                     print this
 
-These can also be set in the environment: SMTPSCOPE_LISTEN, SMTPSCOPE_ALLOW,
-SMTPSCOPE_MAX_TUNNELS and so on. Several values of --allow or --origin have spaces between:
-SMTPSCOPE_ALLOW="mx.example.net:25,587 *.example.org:25". A flag on the command line
-replaces what the environment says.
+All can also be set in the environment: SMTPSCOPE_LISTEN, SMTPSCOPE_ALLOW,
+SMTPSCOPE_MAX_TUNNELS and so on, or in the file of --config. Several values of --allow or
+--origin have spaces between: SMTPSCOPE_ALLOW="mx.example.net:25,587 *.example.org:25". A
+flag on the command line replaces what the environment says, and that what the file says.
 `
 
-// parse reads the arguments, and the environment for what they leave out.
+// repeatable marks the type for settings files.
+func (l *list[T]) repeatable() {}
+
+// parse reads the arguments, and for what they leave out the environment and the settings file.
 func parse(args []string) (*options, error) {
 	o := &options{
 		allow:   list[policy.Target]{parse: policy.ParseTarget},
 		origins: list[web.Origin]{parse: web.ParseOrigin},
+		proxies: list[netip.Prefix]{parse: web.ParseProxy},
 	}
 	flags := flag.NewFlagSet("smtpscope", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -142,6 +177,12 @@ func parse(args []string) (*options, error) {
 	flags.DurationVar(&o.idle, "idle", 15*time.Minute, "")
 	flags.DurationVar(&o.session, "session", 2*time.Hour, "")
 	flags.DurationVar(&o.drain, "drain", 10*time.Second, "")
+	flags.Func("resolver", "", o.parseResolver)
+	o.limitFlags(flags)
+	flags.StringVar(&o.metrics, "metrics", "", "")
+	flags.StringVar(&o.nats, "nats", "", "")
+	flags.StringVar(&o.log, "log", "text", "")
+	flags.String("config", "", "") // read by settle
 	flags.BoolVar(&o.version, "version", false, "")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -149,21 +190,10 @@ func parse(args []string) (*options, error) {
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("%q is not a flag; what may be dialed is given with --allow", flags.Arg(0))
 	}
-	given := map[string]bool{}
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	var err error
-	flags.VisitAll(func(f *flag.Flag) {
-		name := "SMTPSCOPE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value := os.Getenv(name)
-		// SMTPSCOPE_VERSION is a likely name for other things than a flag.
-		if given[f.Name] || value == "" || err != nil || f.Name == "version" {
-			return
-		}
-		if e := flags.Set(f.Name, value); e != nil {
-			err = fmt.Errorf("invalid value %q in the environment variable %s: %w", value, name, e)
-		}
-	})
-	if err != nil {
+	if err := settle(flags); err != nil {
+		return nil, err
+	}
+	if err := o.limitPublic(flags); err != nil {
 		return nil, err
 	}
 	return o, o.check()
@@ -173,8 +203,19 @@ func (o *options) check() error {
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return fmt.Errorf("--listen %q: write address and port, as in 127.0.0.1:8025 or [::1]:8025", o.listen)
 	}
+	if o.metrics != "" {
+		if _, _, err := net.SplitHostPort(o.metrics); err != nil {
+			return fmt.Errorf("--metrics %q: write address and port, as in 127.0.0.1:9025", o.metrics)
+		}
+	}
+	if o.log != "text" && o.log != "json" {
+		return fmt.Errorf("--log %q: it is text or json", o.log)
+	}
 	if o.maxTunnels < 1 {
 		return fmt.Errorf("--max-tunnels %d: at least 1 is needed", o.maxTunnels)
+	}
+	if err := o.checkLimits(); err != nil {
+		return err
 	}
 	for _, d := range []struct {
 		name  string
@@ -189,6 +230,9 @@ func (o *options) check() error {
 
 // run is the program. It serves until ctx ends and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "token" {
+		return runToken(args[1:], stdout, stderr)
+	}
 	o, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -201,7 +245,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "smtpscope %s\n", protocol.Version)
 		return exitOK
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
+	var handler slog.Handler = slog.NewTextHandler(stderr, nil)
+	if o.log == "json" {
+		handler = slog.NewJSONHandler(stderr, nil)
+	}
+	log := slog.New(handler)
 	if err := serve(ctx, o, stdout, log); err != nil {
 		fmt.Fprintf(stderr, "smtpscope: %v\n", err)
 		return exitFailed
@@ -213,12 +261,21 @@ func serve(ctx context.Context, o *options, stdout io.Writer, log *slog.Logger) 
 	// The address first: when it is taken nothing else needs to be started.
 	listener, err := net.Listen("tcp", o.listen)
 	if err != nil {
-		return listenError(o.listen, err)
+		return listenError(o.listen, "--listen", err)
 	}
 	defer listener.Close()
+	counts := metrics.New(protocol.Version)
+	if o.metrics != "" {
+		l, err := net.Listen("tcp", o.metrics)
+		if err != nil {
+			return listenError(o.metrics, "--metrics", err)
+		}
+		defer web.ServeMetrics(l, counts.Handler(), log).Close()
+		log.Info("metrics", "url", "http://"+l.Addr().String()+"/metrics")
+	}
 
-	rules := policy.Config{Allow: o.allow.items, Public: o.public, PracticeHost: practice.Host}
-	offer := web.Offer{Version: protocol.Version}
+	rules := policy.Config{Allow: o.allow.items, Public: o.public, PracticeHost: practice.Host, Reach: quota.Reach, Resolver: o.dialResolver()}
+	offer := web.Offer{Version: protocol.Version, Instrument: instrument()}
 	var message func(string) ([]byte, error)
 	if o.practice {
 		mail, err := practice.Start(practice.Config{Logger: log})
@@ -236,16 +293,34 @@ func serve(ctx context.Context, o *options, stdout io.Writer, log *slog.Logger) 
 	dialer := policy.New(rules)
 	offer.Live = dialer.Live()
 
+	var accounts quota.Store = quota.NewMemory(nil)
+	if o.nats != "" {
+		// A minute more than an account matters: the clocks of replicas differ.
+		shared, err := connectAccounts(o.nats, max(time.Hour, o.session)+time.Minute, log)
+		if err != nil {
+			return fmt.Errorf("--nats: %w", err)
+		}
+		defer shared.Close()
+		accounts = shared
+	}
+	entry, err := newAdmission(o, dialer.Practice, accounts)
+	if err != nil {
+		return err
+	}
 	guard := web.NewGuard(o.listen, o.origins.items)
 	tunnels := relay.New(relay.Config{
 		Dial:        dialer.Dial,
 		CheckOrigin: guard.CheckOrigin,
+		Enter:       entry.enter,
+		Admit:       entry.admit,
 		Logger:      log,
+		Metrics:     counts,
 		Idle:        o.idle,
 		Total:       o.session,
 		MaxTunnels:  o.maxTunnels,
 	})
-	pages, err := web.New(web.Config{Site: site.Dist, Guard: guard, Tunnel: tunnels, Offer: offer, Message: message, Logger: log})
+	pages, err := web.New(web.Config{Site: site.Dist, Guard: guard, Tunnel: tunnels, Full: tunnels.Full, Offer: offer, Message: message, Proxies: o.proxies.items, Logger: log,
+		Lookup: o.newLookup(dialer, counts), AdmitQuestion: entry.admitQuestion})
 	if err != nil {
 		return err
 	}
@@ -280,17 +355,32 @@ func serve(ctx context.Context, o *options, stdout io.Writer, log *slog.Logger) 
 	return nil
 }
 
+// instrument is what can be measured on this system.
+func instrument() web.Instrument {
+	if err := tcpinfo.Supported(); err != nil {
+		return web.Instrument{Why: err.Error()}
+	}
+	return web.Instrument{TCPInfo: true}
+}
+
+// connectAccounts has its limit so that a start without NATS ends in words, not in silence.
+func connectAccounts(urls string, keep time.Duration, log *slog.Logger) (*natsquota.Store, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	return natsquota.Connect(ctx, urls, keep, log)
+}
+
 // listenError says what to do about an address that cannot be had.
-func listenError(address string, err error) error {
+func listenError(address, flag string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s is in use: another program, perhaps another smtpscope, listens there; end it, or choose another port with --listen", address)
+		return fmt.Errorf("%s is in use: another program, perhaps another smtpscope, listens there; end it, or choose another port with %s", address, flag)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("this user may not listen on %s: ports below 1024 often need permission; choose a higher one with --listen", address)
+		return fmt.Errorf("this user may not listen on %s: ports below 1024 often need permission; choose a higher one with %s", address, flag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s is not an address of this machine; choose another with --listen", address)
+		return fmt.Errorf("%s is not an address of this machine; choose another with %s", address, flag)
 	}
-	return fmt.Errorf("listen on %s: %w; choose another address with --listen", address, err)
+	return fmt.Errorf("listen on %s: %w; choose another address with %s", address, err, flag)
 }
 
 // pageURL is what to type into a browser on this machine.

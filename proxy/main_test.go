@@ -118,8 +118,9 @@ type wire struct {
 	text *bufio.Reader // what arrived as DATA
 }
 
-// upgrade makes the WebSocket handshake; origin "" sends none.
-func (p *program) upgrade(t *testing.T, origin string) (*wire, *http.Response) {
+// upgrade makes the WebSocket handshake; origin "" sends none. clients are what a proxy
+// in between says.
+func (p *program) upgrade(t *testing.T, origin string, clients ...string) (*wire, *http.Response) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", p.host(), 5*time.Second)
 	require.NoError(t, err)
@@ -136,6 +137,9 @@ func (p *program) upgrade(t *testing.T, origin string) (*wire, *http.Response) {
 	if origin != "" {
 		req.Header.Set("Origin", origin)
 	}
+	if clients := strings.Join(clients, ", "); clients != "" {
+		req.Header.Set("X-Forwarded-For", clients)
+	}
 	require.NoError(t, req.Write(conn))
 	w := &wire{t: t, conn: conn, r: bufio.NewReader(conn), half: tunnel.NewPage()}
 	w.text = bufio.NewReader(w)
@@ -147,10 +151,16 @@ func (p *program) upgrade(t *testing.T, origin string) (*wire, *http.Response) {
 // open asks for a target and grants enough credit for any test.
 func (p *program) open(t *testing.T, host string, port int) *wire {
 	t.Helper()
-	w, res := p.upgrade(t, p.url)
+	return p.openFor(t, "", host, port, "")
+}
+
+// openFor opens with a token, and as a proxy does that was asked by a client.
+func (p *program) openFor(t *testing.T, client, host string, port int, token string) *wire {
+	t.Helper()
+	w, res := p.upgrade(t, p.url, client)
 	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
 	assert.Contains(t, res.Header.Get("Content-Security-Policy"), "default-src 'none'")
-	message, err := w.half.AppendOpen(nil, tunnel.Open{Host: host, Port: port})
+	message, err := w.half.AppendOpen(nil, tunnel.Open{Host: host, Port: port, Token: token})
 	require.NoError(t, err)
 	w.send(message)
 	message, err = w.half.AppendCredit(nil, 1<<20)
@@ -299,7 +309,9 @@ func TestDeniedTargets(t *testing.T) {
 	e := off.open(t, "mail.practice.test", 25).until(tunnel.TypeError).Error
 	assert.Equal(t, "practice-off", e.Rule)
 	_, config := off.get(t, "/api/v1/config")
-	assert.JSONEq(t, `{"version":"0.1.0","practice":null,"live":{"public":false,"allow":[]}}`, config)
+	measures, err := json.Marshal(instrument())
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"version":"0.1.0","practice":null,"live":{"public":false,"allow":[]},"instrument":`+string(measures)+`,"lookup":false}`, config)
 	status, _ := off.get(t, "/api/v1/practice/messages/abcdefghijklmnopqrstuvwxyz")
 	assert.Equal(t, http.StatusNotFound, status)
 }
@@ -459,7 +471,7 @@ func TestHelpAndVersion(t *testing.T) {
 		code, stdout, stderr = runOnce(t, arg)
 		assert.Equal(t, exitOK, code)
 		assert.Empty(t, stderr)
-		for _, flag := range []string{"--listen", "--allow", "--public", "--origin", "--practice", "--max-tunnels", "--idle", "--session", "--drain", "--version"} {
+		for _, flag := range []string{"--listen", "--allow", "--public", "--origin", "--practice", "--max-tunnels", "--idle", "--session", "--drain", "--rate", "--max-per-ip", "--target-rate", "--max-per-target", "--session-bytes", "--hour-bytes", "--token-key", "--trusted-proxy", "--version"} {
 			assert.Contains(t, stdout, "  "+flag)
 		}
 		for line := range strings.Lines(stdout) {

@@ -1,4 +1,5 @@
-// Package policy decides what the proxy may connect to, and connects.
+// Package policy decides what the proxy may connect to, and connects; and what it may
+// ask the DNS and tell of the answers.
 //
 // What is judged is the address that is about to be dialed, in the moment
 // before the SYN (net.Dialer.Control), so that no name can change its meaning
@@ -70,6 +71,9 @@ type Config struct {
 	// that there is no practice server.
 	PracticeHost string
 	Practice     map[int]netip.AddrPort
+	// Reach is asked before the connection to an address that the rules permit; it
+	// counts, where this package only judges. It gets the context of Dial. Nil asks nobody.
+	Reach func(ctx context.Context, address netip.AddrPort) *tunnel.Error
 	// Resolver is nil for the system's.
 	Resolver Resolver
 }
@@ -118,6 +122,12 @@ func (p *Policy) Live() Live {
 	return live
 }
 
+// Practice tells whether this host is the practice server, which leads nowhere else.
+func (p *Policy) Practice(text string) bool {
+	h, err := parseHost(text)
+	return err == nil && h.name != "" && h.name == p.config.PracticeHost
+}
+
 // Dial connects to what open names, if that is allowed, and reports how far it
 // got. An error is always a *tunnel.Error.
 func (p *Policy) Dial(ctx context.Context, open tunnel.Open, report func(tunnel.Status)) (net.Conn, error) {
@@ -129,7 +139,7 @@ func (p *Policy) Dial(ctx context.Context, open tunnel.Open, report func(tunnel.
 		return nil, &tunnel.Error{Code: tunnel.CodeBadRequest, Message: fmt.Sprintf("%d cannot be a port: ports are numbers from 1 to 65535.", open.Port)}
 	}
 	a := attempt{policy: p, host: h, port: open.Port, report: report}
-	if h.name != "" && h.name == p.config.PracticeHost {
+	if p.Practice(open.Host) {
 		return a.practice(ctx)
 	}
 	if denial := a.admit(); denial != nil {
@@ -393,6 +403,11 @@ func (a *attempt) try(ctx context.Context, address netip.AddrPort, left int, jud
 		}
 		if denial := judge(dialed); denial != nil {
 			return denial
+		}
+		if reach := a.policy.config.Reach; reach != nil {
+			if denial := reach(ctx, dialed); denial != nil {
+				return denial
+			}
 		}
 		a.report(tunnel.Status{Stage: tunnel.StageDialing, Host: a.host.String(), Port: a.port, Address: dialed.String()})
 		started = time.Now()

@@ -586,6 +586,62 @@ func TestReportsFitTheTunnel(t *testing.T) {
 	assert.Contains(t, o.err.Message, "--allow "+long+":25")
 }
 
+// Counting comes after judging: what is denied is not counted, and what is counted is
+// the address that is dialed.
+func TestReach(t *testing.T) {
+	type note struct{}
+	ctx := context.WithValue(t.Context(), note{}, "a page")
+	const first, second, inner = "8.8.8.8", "8.8.4.4", "10.0.0.1"
+	listener, _ := listen(t)
+	full := &tunnel.Error{Code: tunnel.CodeQuota, Message: "Not so soon.", RetryAfter: 7}
+	for _, tt := range []struct {
+		name    string
+		found   []string
+		full    map[string]bool
+		reached string
+		dialed  int
+		code    tunnel.Code
+	}{
+		{"counted as dialed", []string{first}, nil, "8.8.8.8:25", 1, ""},
+		{"full, so not dialed", []string{first}, map[string]bool{first: true}, "8.8.8.8:25", 0, tunnel.CodeQuota},
+		{"the next address has room", []string{first, second}, map[string]bool{first: true}, "8.8.8.8:25 8.8.4.4:25", 1, ""},
+		{"denied, so not counted", []string{inner}, nil, "", 0, tunnel.CodeDenied},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var reached []string
+			w := &world{stand: map[string]netip.AddrPort{first + ":25": listener, second + ":25": listener}}
+			p := w.policy(Config{Public: true, Resolver: &answers{names: map[string][][]string{"mx.example.com": always(tt.found...)}}, Reach: func(ctx context.Context, address netip.AddrPort) *tunnel.Error {
+				assert.Equal(t, "a page", ctx.Value(note{}))
+				reached = append(reached, address.String())
+				if tt.full[address.Addr().String()] {
+					return full
+				}
+				return nil
+			}})
+			conn, err := p.Dial(ctx, tunnel.Open{Host: "mx.example.com", Port: 25}, func(tunnel.Status) {})
+			assert.Equal(t, tt.reached, strings.Join(reached, " "))
+			assert.Len(t, w.dialed, tt.dialed)
+			if tt.code == "" {
+				require.NoError(t, err)
+				assert.NoError(t, conn.Close())
+				return
+			}
+			var e *tunnel.Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, tt.code, e.Code)
+		})
+	}
+}
+
+func TestPracticeIsKnownByName(t *testing.T) {
+	p := New(Config{PracticeHost: "mail.practice.test"})
+	assert.True(t, p.Practice("MAIL.practice.test."))
+	for _, host := range []string{"", "mail.practice.test.example.net", "x.mail.practice.test", "127.0.0.1", "mail.practice.test\x00"} {
+		assert.False(t, p.Practice(host), host)
+	}
+	assert.False(t, New(Config{}).Practice(""))
+}
+
 func TestLive(t *testing.T) {
 	assert.Equal(t, Live{Allow: []string{}}, New(Config{}).Live())
 	p := New(Config{Public: true, Allow: targets(t, "mx.example.net:587,25", "[::1]:25")})

@@ -133,6 +133,12 @@ func (t Target) String() string {
 	return b.String()
 }
 
+// Covers tells whether the entry is about this host and port, both as a page may write them.
+func (t Target) Covers(hostText string, port int) bool {
+	h, err := parseHost(hostText)
+	return err == nil && t.names(h) && slices.Contains(t.ports, port)
+}
+
 // names is true when the entry is about this host, whatever the port.
 func (t Target) names(h host) bool {
 	if t.below {

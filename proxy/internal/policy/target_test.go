@@ -115,6 +115,16 @@ func TestTargetNames(t *testing.T) {
 	}
 }
 
+func TestTargetCovers(t *testing.T) {
+	target, err := ParseTarget("mx.example.net:25,587")
+	require.NoError(t, err)
+	assert.True(t, target.Covers("MX.example.net.", 587))
+	assert.False(t, target.Covers("mx.example.net", 465))
+	assert.False(t, target.Covers("mx.example.com", 25))
+	assert.False(t, target.Covers("mx.example.net ", 25), "no host at all")
+	assert.False(t, Target{}.Covers("", 25))
+}
+
 func FuzzParseTarget(f *testing.F) {
 	for _, seed := range []string{"mx.example.net:25", "*.example.org:25,587", "[::1]:25", "127.0.0.1:2525", "a@b:1", "[::ffff:1.2.3.4]:9"} {
 		f.Add(seed)

@@ -13,23 +13,29 @@ import (
 	"time"
 
 	"smtpscope/protocol/tunnel"
+	"smtpscope/proxy/internal/metrics"
+	"smtpscope/proxy/internal/quota"
 )
 
-// line is one tunnel. Three goroutines serve it once the target is dialed: receive takes the page's
-// frames, up writes their DATA to the target, and serve itself reads the target.
-// receive never waits for the target, so it sees at once when the page exceeds its
-// credit or goes.
+// line is one tunnel. Two goroutines serve it once the target is dialed: receive takes the page's
+// frames, and carry reads the target. While there are bytes for the target a third, up, writes them:
+// receive never waits for the target, so it sees at once when the page exceeds its credit or goes.
 type line struct {
-	relay   *Relay
-	ws      *socket
-	log     *slog.Logger
-	started time.Time
-	ctx     context.Context // ends with the line
-	cancel  context.CancelFunc
-	asked   chan tunnel.Open // gets the OPEN
-	said    chan struct{}    // closed when ERROR, if there is one, has been written
-	ring    *ring            // page to target
-	head    [64]byte         // the start of every message, for receive only
+	relay    *Relay
+	ws       *socket
+	session  string // names the line in the log and in the page
+	remote   string // the page's address
+	log      *slog.Logger
+	started  time.Time
+	ctx      context.Context // ends with the line
+	cancel   context.CancelFunc
+	asked    chan tunnel.Open // gets the OPEN
+	said     chan struct{}    // closed when ERROR, if there is one, has been written
+	received chan struct{}    // closed when receive has ended
+	ring     *ring            // page to target
+	head     [128]byte        // the start of every message, for receive only
+	taken    int              // by the target, and not granted yet; for up only
+	samples  *sampler         // of the target, for carry and finish only
 
 	bytesUp, bytesDown atomic.Int64
 	active             atomic.Int64 // when DATA last moved, since started
@@ -41,8 +47,9 @@ type line struct {
 	half      *tunnel.Half
 	open      tunnel.Open
 	target    net.Conn
-	deaf      error // what stopped the writing to the target
-	lingering bool  // the target has sent all; the page may still send
+	permit    *quota.Tunnel // set before there is a target
+	deaf      error         // what stopped the writing to the target
+	lingering bool          // the target has sent all; the page may still send
 	ended     bool
 	gone      bool          // the page has gone: nothing can be said to it
 	err       *tunnel.Error // what it is to be told
@@ -50,8 +57,8 @@ type line struct {
 	watchdog  *time.Timer
 }
 
-func newLine(r *Relay, ws *socket, log *slog.Logger) *line {
-	l := &line{relay: r, ws: ws, log: log, started: time.Now(), asked: make(chan tunnel.Open, 1), said: make(chan struct{}), ring: newRing(), half: tunnel.NewProxy()}
+func newLine(r *Relay, ws *socket, session, remote string, log *slog.Logger) *line {
+	l := &line{relay: r, ws: ws, session: session, remote: remote, log: log, started: time.Now(), asked: make(chan tunnel.Open, 1), said: make(chan struct{}), received: make(chan struct{}), ring: newRing(), half: tunnel.NewProxy()}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.credit.L = &l.mu
 	return l
@@ -91,6 +98,7 @@ func (l *line) pageGone() {
 	if l.target != nil {
 		_ = l.target.SetReadDeadline(time.Unix(1, 0))
 		_ = l.target.SetWriteDeadline(time.Now().Add(l.relay.waits.flush))
+		l.push()
 	}
 	l.cancel()
 	l.credit.Broadcast()
@@ -103,41 +111,45 @@ func (l *line) after(d time.Duration, f func()) {
 	l.timers = append(l.timers, time.AfterFunc(d, f))
 }
 
-// serve runs the line to its end.
+// serve runs the line; it returns before the line ends. What connecting and the first message need
+// of stack would stay for as long as their goroutines do: each hands over to a fresh one.
 func (l *line) serve() {
-	received := make(chan struct{})
-	go func() {
-		defer close(received)
-		l.receive()
-	}()
-	var up sync.WaitGroup
-	if target := l.connect(); target != nil {
-		up.Go(l.up)
-		l.down()
-		if l.ctx.Err() == nil { // the target has sent all; let the page end too
-			sent := make(chan struct{})
-			go func() {
-				defer close(sent)
-				up.Wait()
-			}()
-			select {
-			case <-sent:
-			case <-l.ctx.Done():
-			}
-		}
+	go l.receive()
+	if l.connect() == nil {
+		l.ring.drop()
+		l.finish()
+		return
 	}
+	go l.carry()
+}
+
+// carry is what is left to do once the target is dialed.
+func (l *line) carry() {
+	l.samples = l.sampler(l.target)
+	l.push() // the page may have ended already
+	l.down()
+	if l.ctx.Err() == nil {
+		l.ring.wait() // the target has sent all; let the page end too
+	}
+	l.finish()
+}
+
+// finish ends the line for good.
+func (l *line) finish() {
 	l.mu.Lock()
 	l.end(nil)
 	gone, err := l.gone, l.err
 	l.mu.Unlock()
+	l.samples.stop(!gone)
 	if err != nil {
 		_ = l.send(func(dst []byte) ([]byte, error) { return l.half.AppendError(dst, err) })
 	}
 	close(l.said)
-	up.Wait()
+	l.ring.wait()
 	if l.target != nil {
 		_ = l.target.Close()
 	}
+	l.permit.Close()
 	if !gone {
 		code := tunnel.Code("")
 		if err != nil {
@@ -147,13 +159,14 @@ func (l *line) serve() {
 	}
 	l.ws.kill()
 	l.ws.free()
-	<-received
+	<-l.received
 	l.mu.Lock()
 	for _, t := range l.timers {
 		t.Stop()
 	}
 	l.mu.Unlock()
 	l.report(gone, err)
+	l.relay.leave(l)
 }
 
 // report writes the line of the log that says how it went.
@@ -162,14 +175,18 @@ func (l *line) report(gone bool, err *tunnel.Error) {
 	if l.target != nil {
 		attrs[5] = l.target.RemoteAddr().String()
 	}
+	by := metrics.ByTarget
 	switch {
 	case err != nil:
-		l.log.Warn("tunnel closed", append(attrs, "by", "proxy", "code", string(err.Code), "rule", err.Rule, "error", err.Message)...)
+		by = metrics.ByProxy
+		l.log.Warn("tunnel closed", append(attrs, "by", by, "code", string(err.Code), "rule", err.Rule, "error", err.Message)...)
 	case gone:
-		l.log.Info("tunnel closed", append(attrs, "by", "page", "code", "")...)
+		by = metrics.ByPage
+		l.log.Info("tunnel closed", append(attrs, "by", by, "code", "")...)
 	default:
-		l.log.Info("tunnel closed", append(attrs, "by", "target", "code", "")...)
+		l.log.Info("tunnel closed", append(attrs, "by", by, "code", "")...)
 	}
+	l.relay.config.Metrics.TunnelEnded(by, err)
 }
 
 // connect gets from OPEN to the first CREDIT. It returns nil when the line has ended.
@@ -192,14 +209,24 @@ func (l *line) connect() net.Conn {
 
 	ctx, cancel := context.WithTimeout(l.ctx, r.waits.dial)
 	defer cancel()
+	if r.config.Admit != nil {
+		permit, denial := r.config.Admit(l.remote, open)
+		if denial != nil {
+			l.fail(denial)
+			return nil
+		}
+		l.permit, ctx = permit, permit.Context(ctx)
+	}
 	// Should the Dialer be stuck because the page takes no STATUS, this frees it.
 	stuck := time.AfterFunc(r.waits.dial+r.waits.close, l.ws.kill)
 	defer stuck.Stop()
+	started := time.Now()
 	target, err := r.config.Dial(ctx, open, l.status)
 	if err != nil {
 		l.fail(tunnel.DialError(err, open.Host, open.Port))
 		return nil
 	}
+	r.config.Metrics.Dialed(time.Since(started))
 	l.mu.Lock()
 	l.target = target
 	opened, ended := l.half.Opened(), l.ended
@@ -224,6 +251,9 @@ func (l *line) connect() net.Conn {
 
 // status passes on what the Dialer reports.
 func (l *line) status(s tunnel.Status) {
+	if s.Stage != tunnel.StageSample {
+		s.Session = l.session
+	}
 	err := l.send(func(dst []byte) ([]byte, error) { return l.half.AppendStatus(dst, s) })
 	if errors.Is(err, tunnel.ErrOrder) && l.ctx.Err() == nil {
 		l.log.Error("the dialer reported out of order", "stage", string(s.Stage), "error", err)
@@ -282,26 +312,38 @@ func (l *line) watch() {
 
 // receive takes messages from the page until there are no more; after the end of the line it discards them.
 func (l *line) receive() {
-	for {
-		message, binary, err := l.ws.next()
-		if err != nil {
-			l.pageGone()
-			return
-		}
-		if err := l.take(message, binary); err != nil {
-			var violation *tunnel.Error
-			if !errors.As(err, &violation) {
-				l.pageGone()
-				return
+	if l.message() {
+		go func() {
+			for l.message() {
 			}
-			l.fail(violation)
-			<-l.said
-		}
-		if _, err := io.Copy(io.Discard, message); err != nil {
-			l.pageGone()
-			return
-		}
+			close(l.received)
+		}()
+		return
 	}
+	close(l.received)
+}
+
+// message takes one message; it returns false when there are no more.
+func (l *line) message() bool {
+	message, binary, err := l.ws.next()
+	if err != nil {
+		l.pageGone()
+		return false
+	}
+	if err := l.take(message, binary); err != nil {
+		var violation *tunnel.Error
+		if !errors.As(err, &violation) {
+			l.pageGone()
+			return false
+		}
+		l.fail(violation)
+		<-l.said
+	}
+	if _, err := io.Copy(io.Discard, message); err != nil {
+		l.pageGone()
+		return false
+	}
+	return true
 }
 
 // take handles one message. It returns a *tunnel.Error when the page broke the protocol, any
@@ -343,6 +385,9 @@ func (l *line) take(message io.Reader, binary bool) error {
 		l.credit.Signal()
 	case tunnel.TypeEOF:
 		l.ring.close()
+		if l.target != nil {
+			l.push()
+		}
 	}
 	return nil
 }
@@ -359,6 +404,9 @@ func (l *line) takeData(head []byte, message io.Reader, whole bool) error {
 			return nil
 		}
 		b = b[n:]
+	}
+	if whole {
+		l.push()
 	}
 	for total := len(head); !whole; {
 		l.mu.Lock()
@@ -379,6 +427,7 @@ func (l *line) takeData(head []byte, message io.Reader, whole bool) error {
 			}
 		}
 		l.ring.commit(n)
+		l.push()
 		total += n
 		if err != nil && err != io.EOF {
 			return err
@@ -408,17 +457,32 @@ func (l *line) account(n int) error {
 	return l.half.ReceiveData(n)
 }
 
-// up writes to the target what the page sends, and grants the page as much again.
+// push sees to it that what is in the ring gets to the target.
+func (l *line) push() {
+	if l.ring.claim() {
+		go l.up()
+	}
+}
+
+// up writes to the target what the ring holds, and grants the page as much again. It ends with the bytes; the
+// end of the page it passes on.
 func (l *line) up() {
-	taken := 0
 	for {
-		b, ok := l.ring.next()
-		if !ok {
+		b, last := l.ring.next()
+		if last {
+			break
+		}
+		if len(b) == 0 {
+			return
+		}
+		if denial := l.permit.Use(len(b)); denial != nil {
+			l.fail(denial)
 			break
 		}
 		n, err := l.target.Write(b)
 		l.ring.advance(n)
 		l.bytesUp.Add(int64(n))
+		l.relay.config.Metrics.Up(n)
 		l.touch()
 		if err != nil {
 			l.ring.drop()
@@ -429,16 +493,17 @@ func (l *line) up() {
 				_ = l.target.SetReadDeadline(time.Now().Add(l.relay.waits.linger))
 			}
 			l.mu.Unlock()
-			return
+			break
 		}
-		if taken += n; taken >= Window/4 {
-			l.grant(taken)
-			taken = 0
+		if l.taken += n; l.taken >= Window/4 {
+			l.grant(l.taken)
+			l.taken = 0
 		}
 	}
 	if c, ok := l.target.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
+	l.ring.finish()
 }
 
 // grant gives credit back to the page, unless it has sent all. When the page has gone, there
@@ -457,49 +522,28 @@ func (l *line) grant(n int) {
 
 var errNoNeed = errors.New("no need")
 
-// buffers of the direction down: the small one is what an idle tunnel holds.
-const small = 2 << 10
-
-type large [tunnel.MaxMessage]byte
-
-var larges = sync.Pool{New: func() any { return new(large) }}
-
 // down reads the target to its end and sends it to the page, as far as there is credit.
 // It returns early when the line has ended.
 func (l *line) down() {
-	little := make([]byte, 1+small)
-	var big *large
-	release := func() {
-		if big != nil {
-			larges.Put(big)
-			big = nil
-		}
-	}
-	defer release()
-	bulk := false // the last read filled a buffer or came near to it
+	from := newSource(l.target)
+	defer from.release()
 	for {
-		allowed := l.allowance(release)
+		allowed := l.allowance(from.release)
 		if allowed == 0 {
 			return
 		}
-		buf := little
-		if bulk {
-			if big == nil {
-				big = larges.Get().(*large)
+		b, err := from.read(allowed)
+		if n := len(b) - 1; n > 0 {
+			if denial := l.permit.Use(n); denial != nil {
+				l.fail(denial)
+				return
 			}
-			buf = big[:]
-		} else {
-			release()
-		}
-		buf = buf[:min(len(buf), 1+allowed)]
-		n, err := l.target.Read(buf[1:])
-		bulk = n >= small
-		if n > 0 {
-			if l.sendData(buf[:1+n]) != nil {
+			if l.sendData(b) != nil {
 				l.pageGone()
 				return
 			}
 			l.bytesDown.Add(int64(n))
+			l.relay.config.Metrics.Down(n)
 			l.touch()
 		}
 		switch {
@@ -518,6 +562,10 @@ func (l *line) down() {
 func (l *line) allowance(wait func()) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// At first the credit is only on its way, right behind OPEN.
+	if !l.ended && l.half.Sendable() == 0 && l.bytesDown.Load() > 0 {
+		l.relay.config.Metrics.Stalled()
+	}
 	for !l.ended && l.half.Sendable() == 0 {
 		wait()
 		l.credit.Wait()
@@ -533,6 +581,7 @@ func (l *line) allowance(wait func()) int {
 
 // targetEnded tells the page that all has been sent, and gives it a while to end its side.
 func (l *line) targetEnded() {
+	l.samples.stop(true)
 	err := l.send(func(dst []byte) ([]byte, error) {
 		if l.ended { // by the end itself, which is about to be told: an EOF before it would hide it
 			return nil, errNoNeed

@@ -119,9 +119,11 @@ func (p *page) eof() { p.send(p.half.AppendEOF) }
 
 // ask sends OPEN and grants a window.
 func (p *page) ask(host string, port, window int) {
-	p.send(func(dst []byte) ([]byte, error) {
-		return p.half.AppendOpen(dst, tunnel.Open{Host: host, Port: port})
-	})
+	p.wish(tunnel.Open{Host: host, Port: port}, window)
+}
+
+func (p *page) wish(open tunnel.Open, window int) {
+	p.send(func(dst []byte) ([]byte, error) { return p.half.AppendOpen(dst, open) })
 	if window > 0 {
 		p.grant(window)
 	}

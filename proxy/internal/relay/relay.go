@@ -10,9 +10,13 @@
 //     ERROR reset (or timeout, no-route);
 //   - dialing fails, or the policy says no: ERROR with the code that fits;
 //   - the page breaks the protocol: ERROR bad-request or credit;
+//   - Config.Admit says no, or what it permitted is used up: ERROR quota or too-many;
 //   - nothing moves for Config.Idle, or the session lasts longer than Config.Total: ERROR timeout;
 //   - the proxy stops: ERROR shutdown; it is full: ERROR too-many;
 //   - the page goes: what it had sent still reaches the target, then the target sees the end.
+//
+// A page that wants it gets samples of what TCP does between proxy and target, from the opening
+// to the end of the connection.
 //
 // The package judges no target and knows no address: that is the Dialer's part. Nor does it look
 // at the bytes, or log them.
@@ -20,23 +24,26 @@ package relay
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"smtpscope/protocol/tunnel"
+	"smtpscope/proxy/internal/metrics"
+	"smtpscope/proxy/internal/quota"
 )
 
 // Dialer connects to what a page asked for. It may call report, from any goroutine, for each stage that
-// it passes, and with StageSample also after it has returned. If it does not report StageOpened the
-// relay does. A *tunnel.Error reaches the page as it is, any other error as tunnel.DialError puts it.
-// Dialer must return when ctx ends.
+// it passes before it returns. If it does not report StageOpened the relay does. A *tunnel.Error reaches
+// the page as it is, any other error as tunnel.DialError puts it. Dialer must return when ctx ends.
 //
 // A connection without CloseWrite (as *net.TCPConn has) cannot be closed in one direction only:
 // such a target is not told that the page sends no more.
@@ -48,8 +55,18 @@ type Config struct {
 	// CheckOrigin refuses pages by an error, which is answered with status 403. Without it a
 	// page must come from the host that it asks.
 	CheckOrigin func(*http.Request) error
+	// Enter decides, before the WebSocket is accepted, whether the page at remote (the RemoteAddr
+	// of its request) has room for one more, whatever it will ask for: a page that asks for nothing
+	// takes a place as well. The answer to one too many is status 429.
+	Enter func(remote string) (*quota.Tunnel, *tunnel.Error)
+	// Admit decides, before the Dialer is asked, whether the page at remote may have what it asked for
+	// now, and how much of it. The Dialer gets the tunnel in its context; the relay counts every
+	// byte in it and closes it.
+	Admit func(remote string, open tunnel.Open) (*quota.Tunnel, *tunnel.Error)
 	// Logger gets one line when a tunnel opens and one when it ends.
 	Logger *slog.Logger
+	// Metrics counts; nil when nobody wants to know.
+	Metrics *metrics.Metrics
 	// Idle is how long a tunnel may carry no DATA.
 	Idle time.Duration
 	// Total is how long a tunnel may last.
@@ -67,8 +84,14 @@ const (
 	DefaultMaxTunnels = 256
 )
 
-// Window is the credit that the relay grants to a page; a tunnel holds no more of its bytes.
-const Window = 256 << 10
+// Window is the credit that the relay grants to a page; a tunnel holds no more of its bytes. A page that
+// sends messages of 64 KiB waits for credit less often than with 256 KiB, and a stalled tunnel, which holds
+// one frame of the other direction too, still costs less than 1 MB.
+const Window = 384 << 10
+
+// sessionLength is enough of rand.Text (5 bits a letter) for no two tunnels of any number of
+// proxies to be confused in one log, and little enough to be read out over a telephone.
+const sessionLength = 12
 
 // waits are the limits that are nobody's to choose.
 type waits struct {
@@ -90,7 +113,6 @@ type Relay struct {
 	mu       sync.Mutex
 	lines    map[*line]struct{}
 	admitted int // lines, and those still in the HTTP handshake
-	serial   uint64
 	draining bool
 	cut      *tunnel.Error // what lines get that are accepted after Shutdown ran out of time
 	once     sync.Once
@@ -111,6 +133,9 @@ func New(config Config) *Relay {
 	if config.MaxTunnels == 0 {
 		config.MaxTunnels = DefaultMaxTunnels
 	}
+	if config.Metrics == nil {
+		config.Metrics = metrics.New("")
+	}
 	log := config.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -118,10 +143,12 @@ func New(config Config) *Relay {
 	return &Relay{config: config, log: log, waits: defaultWaits, lines: make(map[*line]struct{}), empty: make(chan struct{})}
 }
 
-// ServeHTTP upgrades the request to a WebSocket and returns when the tunnel has ended.
+// ServeHTTP upgrades the request to a WebSocket and returns when the target is dialed, or cannot be: the tunnel goes on
+// without the request, whose buffers and goroutine would cost as much as the tunnel does.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	refuse := func(status int, reason string, err error) {
 		r.log.Warn("tunnel refused", "reason", reason, "status", status, "remote", req.RemoteAddr, "origin", req.Header.Get("Origin"), "error", err)
+		r.config.Metrics.TunnelRefused(reason)
 		http.Error(w, err.Error(), status)
 	}
 	if r.config.CheckOrigin != nil {
@@ -134,25 +161,36 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		refuse(http.StatusBadRequest, "subprotocol", fmt.Errorf("this address speaks the WebSocket subprotocol %s only: reload the page if it is older than the proxy", tunnel.Subprotocol))
 		return
 	}
-	full, id, err := r.admit()
+	if r.config.Enter != nil {
+		place, denial := r.config.Enter(req.RemoteAddr)
+		if denial != nil {
+			w.Header().Set("Retry-After", strconv.Itoa(denial.RetryAfter))
+			refuse(http.StatusTooManyRequests, "client", denial)
+			return
+		}
+		defer place.Close()
+	}
+	full, err := r.admit()
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
 		refuse(http.StatusServiceUnavailable, "unavailable", err)
 		return
 	}
-	defer r.release()
 	ws, err := accept(w, req, r.config.CheckOrigin != nil)
 	if err != nil {
+		r.release()
 		r.log.Warn("tunnel refused", "reason", "handshake", "remote", req.RemoteAddr, "origin", req.Header.Get("Origin"), "error", err)
+		r.config.Metrics.TunnelRefused("handshake")
 		return
 	}
-	l := newLine(r, ws, r.log.With("tunnel", id, "remote", req.RemoteAddr))
+	session := rand.Text()[:sessionLength]
+	l := newLine(r, ws, session, req.RemoteAddr, r.log.With("session", session, "remote", req.RemoteAddr))
+	r.config.Metrics.TunnelStarted()
 	if full {
 		l.fail(&tunnel.Error{Code: tunnel.CodeTooMany, RetryAfter: 30,
 			Message: fmt.Sprintf("The proxy carries %d tunnels already, as many as it may. Try again when other sessions have ended.", r.config.MaxTunnels)})
 	}
 	r.enter(l)
-	defer r.leave(l)
 	l.serve()
 }
 
@@ -167,19 +205,18 @@ func offers(req *http.Request, subprotocol string) bool {
 
 // admit counts a tunnel in. When the relay is full it still takes as many again, to
 // tell them so in a frame: a browser does not show its page why a handshake was refused.
-func (r *Relay) admit() (full bool, id uint64, err error) {
+func (r *Relay) admit() (full bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.draining:
-		return false, 0, errors.New("the proxy is being stopped: try again in a moment")
+		return false, errors.New("the proxy is being stopped: try again in a moment")
 	case r.admitted >= 2*r.config.MaxTunnels:
-		return false, 0, errors.New("the proxy carries as many tunnels as it may: try again later")
+		return false, errors.New("the proxy carries as many tunnels as it may: try again later")
 	}
 	full = r.admitted >= r.config.MaxTunnels
 	r.admitted++
-	r.serial++
-	return full, r.serial, nil
+	return full, nil
 }
 
 func (r *Relay) release() {
@@ -210,6 +247,14 @@ func (r *Relay) leave(l *line) {
 	r.mu.Lock()
 	delete(r.lines, l)
 	r.mu.Unlock()
+	r.release()
+}
+
+// Full tells whether a new tunnel would be told that there are too many.
+func (r *Relay) Full() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.admitted >= r.config.MaxTunnels
 }
 
 // Tunnels is how many tunnels there are now.

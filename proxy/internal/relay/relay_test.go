@@ -617,21 +617,6 @@ func TestDialing(t *testing.T) {
 	}
 }
 
-func TestSamplesAfterOpening(t *testing.T) {
-	host, port := target(t, echo)
-	reports := make(chan func(tunnel.Status), 1)
-	_, url := start(t, Config{Dial: func(ctx context.Context, o tunnel.Open, report func(tunnel.Status)) (net.Conn, error) {
-		reports <- report
-		return direct(ctx, o, report)
-	}})
-	p := connect(t, url)
-	p.open(host, port, 100)
-	(<-reports)(tunnel.Status{Stage: tunnel.StageSample})
-	f, err := p.next()
-	require.NoError(t, err)
-	assert.Equal(t, tunnel.StageSample, f.Status.Stage)
-}
-
 func TestPageLeavesWhileDialing(t *testing.T) {
 	left := make(chan error, 1)
 	dialing := make(chan struct{})
@@ -739,6 +724,20 @@ func TestNoOpen(t *testing.T) {
 	_, url := start(t, Config{}, func(r *Relay) { r.waits.open = 50 * time.Millisecond })
 	r := connect(t, url).drain(false)
 	require.NotNil(t, r.err)
+	assert.Equal(t, tunnel.CodeBadRequest, r.err.Code)
+	assert.Contains(t, r.err.Message, "no OPEN frame")
+}
+
+// A page that begins its OPEN and never ends it gets no more time than one that says nothing.
+func TestHalfAnOpen(t *testing.T) {
+	_, url := start(t, Config{}, func(r *Relay) { r.waits.open, r.waits.close = 50*time.Millisecond, 50*time.Millisecond })
+	p := connect(t, url)
+	w, err := p.ws.Writer(p.ctx, websocket.MessageBinary)
+	require.NoError(t, err)
+	_, err = w.Write(bytes.Repeat([]byte{byte(tunnel.TypeOpen)}, 8<<10)) // more than is buffered, so part of it is sent
+	require.NoError(t, err)
+	r := p.drain(false)
+	require.NotNil(t, r.err, "%v", r.lost)
 	assert.Equal(t, tunnel.CodeBadRequest, r.err.Code)
 	assert.Contains(t, r.err.Message, "no OPEN frame")
 }
@@ -923,6 +922,7 @@ func TestLog(t *testing.T) {
 	require.NoError(t, err)
 	p.eof()
 	p.drain(false)
+	require.Eventually(t, func() bool { return r.Tunnels() == 0 }, patience, time.Millisecond)
 	denied := connect(t, url)
 	denied.send(func(dst []byte) ([]byte, error) {
 		return denied.half.AppendOpen(dst, tunnel.Open{Host: "denied.example", Port: 25, Token: "c2VjcmV0"})
@@ -935,7 +935,7 @@ func TestLog(t *testing.T) {
 	assert.Equal(t, "tunnel opened", lines[0]["msg"])
 	address := net.JoinHostPort(host, itoa(port))
 	for _, l := range lines[:2] {
-		assert.Equal(t, 1.0, l["tunnel"])
+		assert.Equal(t, lines[0]["session"], l["session"])
 		assert.Equal(t, host, l["host"])
 		assert.Equal(t, float64(port), l["port"])
 		assert.Equal(t, address, l["address"])
@@ -946,7 +946,8 @@ func TestLog(t *testing.T) {
 	assert.Equal(t, 19.0, lines[1]["down"])
 	assert.Positive(t, lines[1]["duration"])
 	assert.Equal(t, "", lines[1]["code"])
-	assert.Equal(t, 2.0, lines[2]["tunnel"])
+	assert.Regexp(t, "^[A-Z2-7]{12}$", lines[2]["session"])
+	assert.NotEqual(t, lines[0]["session"], lines[2]["session"])
 	assert.Equal(t, "denied", lines[2]["code"])
 	assert.Equal(t, "allow", lines[2]["rule"])
 	assert.NotContains(t, log.b.String(), "c2VjcmV0")

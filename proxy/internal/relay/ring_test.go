@@ -2,7 +2,6 @@ package relay
 
 import (
 	"crypto/sha256"
-	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -29,8 +28,8 @@ func TestRingKeepsOrderAndCapacity(t *testing.T) {
 			wrote, inside = wrote+n, inside+n
 		}
 		for inside > 0 && rng.IntN(3) > 0 {
-			b, ok := q.next()
-			require.True(t, ok)
+			b, last := q.next()
+			require.False(t, last)
 			n := 1 + rng.IntN(len(b))
 			got.Write(b[:n])
 			q.advance(n)
@@ -39,8 +38,8 @@ func TestRingKeepsOrderAndCapacity(t *testing.T) {
 	}
 	q.close()
 	for {
-		b, ok := q.next()
-		if !ok {
+		b, last := q.next()
+		if last {
 			break
 		}
 		got.Write(b)
@@ -57,61 +56,91 @@ func TestRingBetweenTwoGoroutines(t *testing.T) {
 	credit := make(chan int, total)
 	credit <- Window
 	want, got := sha256.New(), sha256.New()
-	go func() {
-		defer q.close()
-		rng := rand.New(rand.NewPCG(3, 4))
-		free := 0
-		for sent := 0; sent < total; {
-			for free == 0 {
-				free += <-credit
-			}
-			space := q.reserve()
-			n := min(len(space), free, 1+rng.IntN(5000), total-sent)
-			for i := range space[:n] {
-				space[i] = byte((sent + i) >> 3)
-			}
-			want.Write(space[:n])
-			q.commit(n)
-			sent, free = sent+n, free-n
-		}
-	}()
 	r := 0
-	for {
-		b, ok := q.next()
-		if !ok {
-			break
+	empty := func() {
+		for {
+			b, last := q.next()
+			switch {
+			case last:
+				q.finish()
+				return
+			case len(b) == 0:
+				return
+			}
+			got.Write(b)
+			n := len(b)
+			r += n
+			q.advance(n)
+			credit <- n
 		}
-		got.Write(b)
-		r += len(b)
-		n := len(b)
-		q.advance(n)
-		credit <- n
 	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	free := 0
+	for sent := 0; sent < total; {
+		for free == 0 {
+			free += <-credit
+		}
+		space := q.reserve()
+		n := min(len(space), free, 1+rng.IntN(5000), total-sent)
+		for i := range space[:n] {
+			space[i] = byte((sent + i) >> 3)
+		}
+		want.Write(space[:n])
+		q.commit(n)
+		if q.claim() {
+			go empty()
+		}
+		sent, free = sent+n, free-n
+	}
+	q.close()
+	if q.claim() {
+		go empty()
+	}
+	q.wait()
 	assert.Equal(t, total, r)
 	assert.Equal(t, want.Sum(nil), got.Sum(nil))
+	assert.False(t, q.claim(), "what is finished is nobody's again")
+}
+
+func TestRingIsClaimedOnce(t *testing.T) {
+	q := newRing()
+	assert.False(t, q.claim(), "there is nothing to do")
+	copy(q.reserve(), "abc")
+	q.commit(3)
+	assert.True(t, q.claim())
+	assert.False(t, q.claim(), "somebody is at it")
+	q.advance(3)
+	b, last := q.next()
+	assert.Empty(t, b)
+	assert.False(t, last)
+	assert.False(t, q.claim(), "there is nothing to do again")
+	q.close()
+	assert.True(t, q.claim(), "the end has to be passed on")
 }
 
 func TestRingDropFreesBothSides(t *testing.T) {
 	q := newRing()
 	copy(q.reserve(), "abc")
 	q.commit(3)
-	b, ok := q.next()
-	require.True(t, ok)
+	require.True(t, q.claim())
+	b, last := q.next()
+	require.False(t, last)
 	require.Equal(t, "abc", string(b))
 	q.drop()
 	q.advance(0)
-	_, ok = q.next()
-	assert.False(t, ok)
 	assert.Nil(t, q.reserve())
-
-	waiting := newRing()
-	done := make(chan error)
+	waited := make(chan struct{})
 	go func() {
-		if _, ok := waiting.next(); ok {
-			done <- io.ErrNoProgress
-		}
-		close(done)
+		q.wait()
+		close(waited)
 	}()
-	waiting.drop()
-	assert.NoError(t, <-done)
+	_, last = q.next()
+	assert.True(t, last)
+	q.finish()
+	<-waited
+
+	unclaimed := newRing()
+	unclaimed.drop()
+	unclaimed.wait()
+	assert.False(t, unclaimed.claim())
 }

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"net"
@@ -18,7 +17,7 @@ import (
 // on every frame, and ends the whole connection when it does. kill serves instead.
 type socket struct {
 	ws   *websocket.Conn
-	conn net.Conn
+	conn net.Conn // to close without ceremony: the library cannot be interrupted in its closing handshake
 }
 
 // accept answers the handshake, also when it fails. The library compares Origin with Host
@@ -36,20 +35,7 @@ func accept(w http.ResponseWriter, req *http.Request, originJudged bool) (*socke
 	// A longer message is reported by line.take, which reads one byte more. The library
 	// stops whoever goes on: its own Close frame would come before our ERROR.
 	ws.SetReadLimit(2 * tunnel.MaxMessage)
-	return &socket{ws: ws, conn: h.conn}, nil
-}
-
-// hijacker keeps the connection under the WebSocket, to close it without
-// ceremony: the library cannot be interrupted in its closing handshake.
-type hijacker struct {
-	http.ResponseWriter
-	conn net.Conn
-}
-
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	h.conn = conn
-	return conn, rw, err
+	return &socket{ws: ws, conn: h.wire.Conn}, nil
 }
 
 // next waits for a message. It must be read to its end before the next one.

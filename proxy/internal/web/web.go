@@ -15,11 +15,15 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"smtpscope/protocol/tunnel"
+	"smtpscope/proxy/internal/lookup"
 	"smtpscope/proxy/internal/policy"
 	"smtpscope/proxy/internal/practice"
+	"smtpscope/proxy/internal/quota"
 )
 
 const messagesPath = "/api/v1/practice/messages/"
@@ -29,11 +33,18 @@ type Config struct {
 	Site   fs.FS        // the built page
 	Guard  *Guard       // whom to serve
 	Tunnel http.Handler // answers /tunnel
+	Full   func() bool  // whether another tunnel would be too many; nil when there is no such limit
 	Offer  Offer
+	// Lookup answers the page's questions about the DNS; nil when there is nothing
+	// to ask about. AdmitQuestion says whether that client may ask now; nil
+	// admits everybody.
+	Lookup        *lookup.Resolver
+	AdmitQuestion func(remote string) (*quota.Tunnel, *tunnel.Error)
 	// Message gives a stored message by its queue id, or fs.ErrNotExist. Nil
 	// when there is no practice server.
 	Message func(queueID string) ([]byte, error)
-	Logger  *slog.Logger // nil means silence
+	Proxies []netip.Prefix // whose X-Forwarded-For is believed
+	Logger  *slog.Logger   // nil means silence
 }
 
 // Offer is what this server can do for a page, the answer of /api/v1/config.
@@ -41,6 +52,15 @@ type Offer struct {
 	Version  string         `json:"version"`
 	Practice *practice.Info `json:"practice"` // null when there is none
 	Live     policy.Live    `json:"live"`
+	// Instrument is what this server measures of the connections that it makes.
+	Instrument Instrument `json:"instrument"`
+	Lookup     bool       `json:"lookup"` // set by New
+}
+
+// Instrument says what a page may ask for in its wishes (tunnel.Open.Wants).
+type Instrument struct {
+	TCPInfo bool   `json:"tcpinfo"`
+	Why     string `json:"why,omitempty"` // it is not to be had
 }
 
 // Web is the handler of all routes.
@@ -49,6 +69,7 @@ type Web struct {
 	files    *files
 	offer    []byte
 	draining atomic.Bool
+	misled   sync.Once // has been told that a header of proxies is not believed
 }
 
 // New prepares the files and the answers.
@@ -57,6 +78,7 @@ func New(cfg Config) (*Web, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Offer.Lookup = cfg.Lookup != nil
 	offer, err := json.Marshal(cfg.Offer)
 	if err != nil {
 		return nil, fmt.Errorf("encode the answer of /api/v1/config: %w", err)
@@ -86,6 +108,7 @@ func (s *Web) Drain() { s.draining.Store(true) }
 
 // ServeHTTP implements http.Handler.
 func (s *Web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r = s.from(r)
 	s.secure(w, r)
 	// Probes come with whatever host name the prober likes, and tell nothing.
 	switch r.URL.Path {
@@ -106,6 +129,10 @@ func (s *Web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.config.Tunnel.ServeHTTP(w, r)
 	case r.URL.Path == "/api/v1/config":
 		s.get(w, r, func() { s.sendOffer(w) })
+	case r.URL.Path == lookupPath:
+		s.get(w, r, func() { s.sendLookup(w, r) })
+	case r.URL.Path == mtaSTSPath:
+		s.get(w, r, func() { s.sendMTASTS(w, r) })
 	case strings.HasPrefix(r.URL.Path, messagesPath):
 		s.get(w, r, func() { s.sendMessage(w, r) })
 	default:
@@ -164,6 +191,10 @@ func (s *Web) get(w http.ResponseWriter, r *http.Request, answer func()) {
 func (s *Web) ready(w http.ResponseWriter) {
 	if s.draining.Load() {
 		plain(w, http.StatusServiceUnavailable, "draining\n")
+		return
+	}
+	if s.config.Full != nil && s.config.Full() {
+		plain(w, http.StatusServiceUnavailable, "full\n")
 		return
 	}
 	plain(w, http.StatusOK, "ready\n")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -47,9 +48,10 @@ func testConfig(origins ...string) Config {
 		Guard:  NewGuard("127.0.0.1:8025", list),
 		Tunnel: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) }),
 		Offer: Offer{
-			Version:  "0.1.0",
-			Practice: &practice.Info{Host: "mail.practice.test", Ports: practice.Ports{SMTP: 25, Submission: 587, Submissions: 465}, Username: "ada", Password: "engine", CA: "PEM", Tricks: []practice.Trick{{To: "reject@example.net", Reply: "550 5.1.1 No"}}},
-			Live:     policy.Live{Allow: []string{"mx.example.net:25"}},
+			Version:    "0.1.0",
+			Practice:   &practice.Info{Host: "mail.practice.test", Ports: practice.Ports{SMTP: 25, Submission: 587, Submissions: 465, LMTP: 24}, Username: "ada", Password: "engine", CA: "PEM", Tricks: []practice.Trick{{To: "reject@example.net", Reply: "550 5.1.1 No"}}},
+			Live:       policy.Live{Allow: []string{"mx.example.net:25"}},
+			Instrument: Instrument{TCPInfo: true},
 		},
 		Message: func(id string) ([]byte, error) {
 			switch id {
@@ -238,13 +240,13 @@ func TestConfigAnswer(t *testing.T) {
 	assert.Equal(t, "application/json", res.Header.Get("Content-Type"))
 	assert.Equal(t, "no-store", res.Header.Get("Cache-Control"))
 	assert.JSONEq(t, `{"version":"0.1.0",
-		"practice":{"host":"mail.practice.test","ports":{"smtp":25,"submission":587,"submissions":465},"username":"ada","password":"engine","ca":"PEM",
+		"practice":{"host":"mail.practice.test","ports":{"smtp":25,"submission":587,"submissions":465,"lmtp":24},"username":"ada","password":"engine","ca":"PEM",
 			"tricks":[{"to":"reject@example.net","reply":"550 5.1.1 No"}]},
-		"live":{"public":false,"allow":["mx.example.net:25"]}}`, body(t, res))
+		"live":{"public":false,"allow":["mx.example.net:25"]},"instrument":{"tcpinfo":true},"lookup":false}`, body(t, res))
 
 	cfg := testConfig()
-	cfg.Offer = Offer{Version: "0.1.0", Live: policy.New(policy.Config{}).Live()}
-	assert.JSONEq(t, `{"version":"0.1.0","practice":null,"live":{"public":false,"allow":[]}}`, body(t, get(t, cfg, "/api/v1/config")))
+	cfg.Offer = Offer{Version: "0.1.0", Live: policy.New(policy.Config{}).Live(), Instrument: Instrument{Why: "not here"}}
+	assert.JSONEq(t, `{"version":"0.1.0","practice":null,"live":{"public":false,"allow":[]},"instrument":{"tcpinfo":false,"why":"not here"},"lookup":false}`, body(t, get(t, cfg, "/api/v1/config")))
 }
 
 func TestMessage(t *testing.T) {
@@ -273,7 +275,7 @@ func TestMessage(t *testing.T) {
 func TestSecurityHeadersAreOnEveryAnswer(t *testing.T) {
 	cfg := testConfig()
 	cfg.Tunnel = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) })
-	for _, path := range []string{"/", "/assets/page-AB12.js", "/api/v1/config", "/api/v1/practice/messages/" + goodID, "/healthz", "/readyz", "/tunnel", "/nothing"} {
+	for _, path := range []string{"/", "/assets/page-AB12.js", "/api/v1/config", "/api/v1/practice/messages/" + goodID, "/api/v1/lookup?name=x", "/api/v1/mta-sts?domain=x", "/healthz", "/readyz", "/tunnel", "/nothing"} {
 		for _, name := range []string{"127.0.0.1:8025", "evil.example"} {
 			res := get(t, cfg, path, host(name))
 			csp := res.Header.Get("Content-Security-Policy")
@@ -479,6 +481,43 @@ func TestServerHasDeadlines(t *testing.T) {
 	assert.Positive(t, server.MaxHeaderBytes)
 }
 
+func TestLongHeadersAreRefused(t *testing.T) {
+	s, err := New(testConfig())
+	require.NoError(t, err)
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = s.Server()
+	server.Start()
+	defer server.Close()
+	req, err := http.NewRequest(http.MethodGet, server.URL, nil)
+	require.NoError(t, err)
+	req.Header.Set("X-Long", strings.Repeat("x", 64<<10))
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	assert.Equal(t, http.StatusRequestHeaderFieldsTooLarge, res.StatusCode)
+}
+
+// A client that sends its request a byte at a time is cut off; the deadline is shortened, the
+// server is the one that serves.
+func TestSlowRequestIsCutOff(t *testing.T) {
+	s, err := New(testConfig())
+	require.NoError(t, err)
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = s.Server()
+	server.Config.ReadHeaderTimeout = 50 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err, "the server must end it")
+	assert.NotContains(t, string(answer), "200")
+}
+
 // unseekable is a file system that only reads.
 type unseekable struct{ fs.FS }
 
@@ -542,6 +581,6 @@ func TestOverTheWire(t *testing.T) {
 	defer res.Body.Close()
 	var offer map[string]json.RawMessage
 	require.NoError(t, json.NewDecoder(res.Body).Decode(&offer))
-	assert.Len(t, offer, 3)
+	assert.Len(t, offer, 5)
 	assert.True(t, strings.HasPrefix(res.Header.Get("Content-Security-Policy"), "default-src 'none'"))
 }
