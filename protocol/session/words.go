@@ -139,6 +139,9 @@ func (s *Session) afterDot(f *failure) *failure {
 func (s *Session) where() string {
 	switch s.phase {
 	case "connect", "greeting":
+		if s.client.Server().Greeting != nil { // while its user thinks
+			return "after its greeting"
+		}
 		return "before its greeting"
 	case "tls":
 		return "during the TLS handshake"

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -284,6 +285,13 @@ func parseCode(line []byte) (code int, ok bool) {
 
 // scan finds what is not in textstring = 1*(%d09 / %d32-126) (RFC 5321, 4.2).
 func scan(text []byte) (odd int) {
+	// Eight octets at a time, as long as all of them are %d32-126.
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		if x := binary.LittleEndian.Uint64(text); (x|(x-' '*each)|(x+each))&high != 0 {
+			break
+		}
+	}
 	for _, b := range text {
 		if b-' ' < 0x7f-' ' || b == '\t' {
 			continue
@@ -311,9 +319,11 @@ func (p *replyParser) take(r *Reply, room []string) {
 	for i, t := range p.texts {
 		r.Lines[i] = all[t[0]:t[1]]
 	}
-	for i, o := range oddityBits {
-		if p.odd&(1<<i) != 0 {
-			r.Oddities = append(r.Oddities, o)
+	if p.odd != 0 {
+		for i, o := range oddityBits {
+			if p.odd&(1<<i) != 0 {
+				r.Oddities = append(r.Oddities, o)
+			}
 		}
 	}
 	p.buf, p.texts, p.line, p.odd = p.buf[:0], p.texts[:0], 0, 0

@@ -15,6 +15,7 @@ import (
 // measured runs a sampler over a connection whose round-trip time the test sets, and keeps when what was reported.
 type measured struct {
 	rtt  time.Duration
+	step time.Duration // by which it grows whenever it is read
 	err  error
 	sent []time.Duration // since the start
 	rtts []time.Duration
@@ -23,7 +24,10 @@ type measured struct {
 func (m *measured) start() *sampler {
 	began := time.Now()
 	return newSampler(
-		func() (tunnel.Sample, error) { return tunnel.Sample{State: "ESTABLISHED", RTT: m.rtt}, m.err },
+		func() (tunnel.Sample, error) {
+			m.rtt += m.step
+			return tunnel.Sample{State: "ESTABLISHED", RTT: m.rtt}, m.err
+		},
 		func(s tunnel.Sample) {
 			m.sent, m.rtts = append(m.sent, time.Since(began)), append(m.rtts, s.RTT)
 		})
@@ -59,12 +63,8 @@ func TestSamplerReportsChanges(t *testing.T) {
 // What changes all the time is reported ten times a second, and more and more rarely as the tunnel ages.
 func TestSamplerIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &measured{}
+		m := &measured{step: 1}
 		s := m.start()
-		s.read = func() (tunnel.Sample, error) {
-			m.rtt++
-			return tunnel.Sample{State: "ESTABLISHED", RTT: m.rtt}, nil
-		}
 		time.Sleep(DefaultTotal)
 		synctest.Wait()
 		s.stop(true)
