@@ -109,15 +109,13 @@ func newAdmission(o *options, isPractice func(host string) bool, accounts quota.
 
 // enter is asked before a WebSocket is accepted.
 func (a *admission) enter(remote string) (*quota.Tunnel, *tunnel.Error) {
-	peer, _ := netip.ParseAddrPort(remote) // all that cannot be read are one client
-	return a.doors.Open(peer.Addr(), nil)
+	return a.doors.Open(clientOf(remote), nil)
 }
 
 // admit is asked when the page has said what it wants.
 func (a *admission) admit(remote string, open tunnel.Open) (*quota.Tunnel, *tunnel.Error) {
-	peer, _ := netip.ParseAddrPort(remote)
 	if a.isPractice(open.Host) {
-		return a.practice.Open(peer.Addr(), nil)
+		return a.practice.Open(clientOf(remote), nil)
 	}
 	var budget *quota.Budget
 	if a.key != nil {
@@ -126,7 +124,13 @@ func (a *admission) admit(remote string, open tunnel.Open) (*quota.Tunnel, *tunn
 			return nil, denial
 		}
 	}
-	return a.live.Open(peer.Addr(), budget)
+	return a.live.Open(clientOf(remote), budget)
+}
+
+// clientOf is who asks, from a request's RemoteAddr. All that cannot be read are one client.
+func clientOf(remote string) netip.Addr {
+	peer, _ := netip.ParseAddrPort(remote)
+	return peer.Addr()
 }
 
 const tokenUsage = `smtpscope token makes a token for a proxy that was started with --token-key.

@@ -52,8 +52,7 @@ func (o *options) dialResolver() policy.Resolver {
 // admitQuestion decides whether a client may look something up now. What it is given
 // is to be closed when that is done.
 func (a *admission) admitQuestion(remote string) (*quota.Tunnel, *tunnel.Error) {
-	peer, _ := netip.ParseAddrPort(remote) // all that cannot be read are one client
-	admitted, denial := a.questions.Open(peer.Addr(), nil)
+	admitted, denial := a.questions.Open(clientOf(remote), nil)
 	if denial != nil && denial.Rule == quota.RuleClientRate {
 		denial.Message = fmt.Sprintf("One client may make %d look-ups a minute through this proxy. Try again in %d seconds (rule %s).", a.questionRate, denial.RetryAfter, denial.Rule)
 	}

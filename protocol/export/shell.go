@@ -102,7 +102,7 @@ func (r *recipe) swaks() string {
 	s := r.newScript("swaks")
 	common := []string{"swaks --server " + quoted(r.Target.Host), "--port " + strconv.Itoa(r.Target.Port), "--ehlo " + quoted(r.EHLO)}
 	if r.Options.Protocol == "lmtp" {
-		common = append(common, "--protocol LMTP", "--port "+strconv.Itoa(r.Target.Port))
+		common = append(common, "--protocol LMTP")
 	}
 	switch r.Security {
 	case "starttls":

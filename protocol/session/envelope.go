@@ -22,7 +22,7 @@ func (p *plot) content(server *smtp.Server) smtp.Command {
 	if !p.plan.Options.Chunking {
 		return smtp.Data()
 	}
-	if _, offered := server.Ext("CHUNKING"); !offered {
+	if !server.Offers("CHUNKING") {
 		p.note("The server does not offer CHUNKING (RFC 3030): the message goes by DATA instead of BDAT.")
 		return smtp.Data()
 	}
@@ -42,15 +42,11 @@ func (p *plot) content(server *smtp.Server) smtp.Command {
 // options.body that this is.
 func (p *plot) encoded(server *smtp.Server, m Message) (text, body string) {
 	o, alt := p.plan.Options, m.Alternatives
-	offers := func(keyword string) bool {
-		_, ok := server.Ext(keyword)
-		return ok
-	}
-	binary := alt.Binary != "" && o.Chunking && offers("CHUNKING") && offers("BINARYMIME")
+	binary := alt.Binary != "" && o.Chunking && server.Offers("CHUNKING") && server.Offers("BINARYMIME")
 	switch {
 	case binary && (o.Body == "" || o.Body == binaryMIME):
 		return alt.Binary, binaryMIME
-	case alt.EightBit != "" && offers("8BITMIME") && (o.Body == "" || o.Body == "8bitmime"):
+	case alt.EightBit != "" && server.Offers("8BITMIME") && (o.Body == "" || o.Body == "8bitmime"):
 		return alt.EightBit, "8bitmime"
 	}
 	return m.Data, o.Body
@@ -70,13 +66,9 @@ func (p *plot) mailParams(server *smtp.Server, m Message) (params []string, f *f
 	refuse := func(code trace.ErrorCode, format string, args ...any) ([]string, *failure) {
 		return nil, &failure{phase: "mail", code: code, permanent: true, message: fmt.Sprintf(format, args...)}
 	}
-	offers := func(keyword string) bool {
-		_, ok := server.Ext(keyword)
-		return ok
-	}
 
 	text, body := p.encoded(server, m)
-	if offers("SIZE") {
+	if server.Offers("SIZE") {
 		size := int64(len(text))
 		if body != binaryMIME {
 			size = smtp.Measure([]byte(text)).Size
@@ -92,19 +84,19 @@ func (p *plot) mailParams(server *smtp.Server, m Message) (params []string, f *f
 	needs8bit := !isASCII(text)
 	switch {
 	case body == binaryMIME:
-		if !offers("BINARYMIME") || !offers("CHUNKING") {
+		if !server.Offers("BINARYMIME") || !server.Offers("CHUNKING") {
 			return refuse(trace.CodeUnsupported, "The server does not offer BINARYMIME and CHUNKING (RFC 3030), and options.body asks for binarymime. The message was not sent: encode it as base64 and leave options.body empty, or use another server.")
 		}
 		params = append(params, "BODY=BINARYMIME")
-	case needs8bit && (!offers("8BITMIME") || body == "7bit"):
+	case needs8bit && (!server.Offers("8BITMIME") || body == "7bit"):
 		return refuse(trace.CodeUnsupported, "The message has bytes above 127 and cannot be sent as 7-bit text: encode it as quoted-printable or base64, or use a server that offers 8BITMIME (RFC 6152) and leave options.body empty.")
-	case offers("8BITMIME") && (needs8bit || body == "8bitmime"):
+	case server.Offers("8BITMIME") && (needs8bit || body == "8bitmime"):
 		params = append(params, "BODY=8BITMIME")
 	}
 
 	// A message that does not need it goes without (RFC 6531, 3.4).
 	if what := m.international(text); o.SMTPUTF8 && what != "" {
-		if !offers("SMTPUTF8") {
+		if !server.Offers("SMTPUTF8") {
 			return refuse(trace.CodeUnsupported, "The message has %s beyond ASCII, and the server does not offer SMTPUTF8 (RFC 6531). It was not sent: use an ASCII form, or another server.", what)
 		}
 		params = append(params, "SMTPUTF8")
@@ -118,7 +110,7 @@ func (p *plot) mailParams(server *smtp.Server, m Message) (params []string, f *f
 			words = "the connection is not in TLS. Choose STARTTLS or implicit TLS."
 		case !p.verified:
 			words = "the server's certificate is not trusted, and the plan went on regardless (tls.insecure)."
-		case !offers("REQUIRETLS"):
+		case !server.Offers("REQUIRETLS"):
 			words = "the server does not offer it. Use another server, or leave options.requiretls out."
 		}
 		if words != "" {
@@ -128,7 +120,7 @@ func (p *plot) mailParams(server *smtp.Server, m Message) (params []string, f *f
 	}
 
 	if o.DSN.asked() {
-		if !offers("DSN") {
+		if !server.Offers("DSN") {
 			p.note("The server does not offer DSN (RFC 3461): it is not asked for notifications, and may send what it sends by default.")
 		} else {
 			if o.DSN.Ret != "" {
@@ -163,7 +155,7 @@ func (p *plot) laterParams(server *smtp.Server) (params []string, f *failure) {
 		}
 	}
 	if o.Priority != 0 {
-		if _, offered := server.Ext("MT-PRIORITY"); offered {
+		if server.Offers("MT-PRIORITY") {
 			params = append(params, fmt.Sprintf("MT-PRIORITY=%d", o.Priority))
 		} else {
 			p.note("The server does not offer MT-PRIORITY (RFC 6710): the message goes like any other.")
@@ -204,14 +196,14 @@ func seconds(params []string) (n int, ok bool) {
 // rcptParams are the parameters of RCPT (RFC 3461, 4.1 and 4.2; RFC 7293, 3.1).
 func (p *plot) rcptParams(server *smtp.Server, to string) (params []string) {
 	dsn := p.plan.Options.DSN
-	if _, offered := server.Ext("DSN"); offered && dsn.asked() {
+	if server.Offers("DSN") && dsn.asked() {
 		if len(dsn.Notify) > 0 {
 			params = append(params, "NOTIFY="+strings.ToUpper(strings.Join(dsn.Notify, ",")))
 		}
 		params = append(params, "ORCPT="+smtp.OriginalRecipient(to))
 	}
 	if rrvs := p.plan.Options.RRVS; rrvs != "" {
-		if _, offered := server.Ext("RRVS"); offered {
+		if server.Offers("RRVS") {
 			since, _ := time.Parse(time.RFC3339, rrvs) //nolint:errcheck // ParsePlan has checked it
 			params = append(params, "RRVS="+since.UTC().Format(time.RFC3339))
 		} else {

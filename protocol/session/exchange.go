@@ -231,7 +231,7 @@ func (s *Session) reply(ev *smtp.ReplyReceived) {
 		}
 	}
 	s.plot.complete = s.dotSent
-	s.plot.heard(s.phase, ev.State, cmd.Command, r, quote)
+	s.plot.heard(s.phase, ev.State, ev.Legal, cmd.Command, r, quote)
 	s.dotSent = s.dotSent && (!cmd.Final() || ev.State == smtp.StateMessage) && !s.plot.abandoned
 }
 

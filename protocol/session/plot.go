@@ -103,7 +103,7 @@ func (p *plot) ready(server *smtp.Server) smtp.Command {
 	case p.failure != nil:
 		return smtp.Quit()
 	case p.plan.Security == STARTTLS && !p.secure:
-		if _, ok := server.Ext("STARTTLS"); ok {
+		if server.Offers("STARTTLS") {
 			return smtp.StartTLS()
 		}
 		return p.giveUp(failure{phase: "starttls", code: trace.CodeUnsupported, permanent: true,
@@ -144,7 +144,7 @@ func (p *plot) ready(server *smtp.Server) smtp.Command {
 func (p *plot) ask(server *smtp.Server) (c smtp.Command, ok bool) {
 	for ; p.asked < len(p.plan.Commands); p.asked++ {
 		c = must(smtp.ParseCommand(p.plan.Commands[p.asked]))
-		if _, offered := server.Ext(string(c.Verb)); offered || c.Verb != smtp.VerbEtrn {
+		if c.Verb != smtp.VerbEtrn || server.Offers("ETRN") {
 			return c, true
 		}
 		p.note("The server does not offer ETRN (RFC 1985): it is not asked to send its mail.")
@@ -337,7 +337,7 @@ func (p *plot) sent(cmd smtp.Command) {
 }
 
 // heard takes in what a reply means for the plan.
-func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.Reply, quote *trace.ResultReply) {
+func (p *plot) heard(phase string, state smtp.State, legal []smtp.Verb, cmd smtp.Command, r *smtp.Reply, quote *trace.ResultReply) {
 	switch cmd.Verb {
 	case smtp.VerbGreeting:
 		if !r.Positive() {
@@ -346,7 +346,7 @@ func (p *plot) heard(phase string, state smtp.State, cmd smtp.Command, r *smtp.R
 	case smtp.VerbEhlo, smtp.VerbLhlo:
 		switch {
 		case r.Positive():
-		case r.Permanent() && state == smtp.StateGreeted && !p.helo && cmd.Verb == smtp.VerbEhlo && !(p.secure && p.plan.Security == STARTTLS):
+		case r.Permanent() && state == smtp.StateGreeted && !p.helo && slices.Contains(legal, smtp.VerbHelo):
 			p.helo = true
 		default:
 			p.failure = rejected("ehlo", r, quote)

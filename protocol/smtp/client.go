@@ -137,8 +137,7 @@ func (c *Client) ahead() (s State, open bool) {
 			s = row.Next
 		}
 	}
-	_, offered := c.server.Ext("PIPELINING")
-	if !offered || len(c.pending) >= MaxGroupCommands || octets+MaxCommandLine > MaxGroup {
+	if !c.server.Offers("PIPELINING") || len(c.pending) >= MaxGroupCommands || octets+MaxCommandLine > MaxGroup {
 		return c.state, false
 	}
 	return s, true
@@ -178,19 +177,15 @@ func (c *Client) holds(r rule) bool {
 	case guardHelo:
 		return !c.lmtp && !c.tls && !c.ehloPutOff
 	case guardOffered:
-		_, offered := c.server.Ext(string(r.verb))
-		return offered
+		return c.server.Offers(string(r.verb))
 	case guardStartTLS:
-		_, offered := c.server.Ext("STARTTLS")
-		return offered && !c.tls
+		return c.server.Offers("STARTTLS") && !c.tls
 	case guardBdat:
-		_, offered := c.server.Ext("CHUNKING")
-		return offered
+		return c.server.Offers("CHUNKING")
 	case guardData:
 		return !c.binary
 	case guardAuth:
-		_, offered := c.server.Ext("AUTH")
-		return offered && !c.authenticated
+		return c.server.Offers("AUTH") && !c.authenticated
 	}
 	return r.Guard == ""
 }
@@ -246,7 +241,7 @@ func (c *Client) suits(cmd Command) error {
 	switch {
 	case cmd.Verb == VerbMail:
 		params := cmd.mailParams()
-		c.charset = charset(declares(params, "SMTPUTF8"))
+		c.charset = charsetOf(params)
 		binary := declares(params, "BODY=BINARYMIME")
 		if binary != c.binary {
 			c.binary = binary

@@ -3,7 +3,6 @@ package smtp
 import (
 	"encoding/base64"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -142,7 +141,7 @@ func introduction(verb Verb, name string) (Command, error) {
 // of this transaction may have UTF-8 (RFC 6531, 3.4).
 func Mail(reversePath string, params ...string) (Command, error) {
 	if reversePath != "" {
-		if err := checkMailbox("reverse-path", reversePath, charsetOf(params)); err != nil {
+		if err := checkMailbox("reverse-path", reversePath, charsetOf(strings.Join(params, " "))); err != nil {
 			return Command{}, err
 		}
 	}
@@ -341,7 +340,8 @@ func (c Command) checkChunk() error {
 func (c Command) checkText() error {
 	cs := ascii
 	if c.Verb == VerbVrfy || c.Verb == VerbExpn {
-		cs = charsetOf(strings.Split(c.Arg, " ")[1:])
+		_, params, _ := strings.Cut(c.Arg, " ")
+		cs = charsetOf(params)
 	}
 	if cs == international && !utf8.ValidString(c.Arg) {
 		return &SyntaxError{string(c.Verb), c.Arg, -1, "what is beyond ASCII must be UTF-8", rfcUTF8}
@@ -384,7 +384,7 @@ func checkEnvelope(what, keyword, arg string) error {
 	case what == "forward-path":
 		err = checkForwardPath(path, international) // what MAIL declared is for Submit to judge
 	case path != "":
-		err = checkMailbox(what, path, charset(declares(params, "SMTPUTF8")))
+		err = checkMailbox(what, path, charsetOf(params))
 	}
 	if err != nil || params == "" {
 		return err
@@ -414,9 +414,7 @@ func checkForwardPath(s string, cs charset) error {
 }
 
 // charsetOf is what addresses may have beside these parameters.
-func charsetOf(params []string) charset {
-	return charset(slices.ContainsFunc(params, func(p string) bool { return strings.EqualFold(p, "SMTPUTF8") }))
-}
+func charsetOf(params string) charset { return charset(declares(params, "SMTPUTF8")) }
 
 // mailParams are the parameters of a MAIL, as they stand in the line.
 func (c Command) mailParams() string {

@@ -129,22 +129,23 @@ func (t *transparency) clean(room int) int {
 		return 0
 	}
 	for t.lf < len(t.text) && t.cr == t.lf-1 && t.lf < from+room && (t.text[t.pos] != '.' || t.plain) {
-		if t.lf+1-t.pos > MaxTextLine {
-			t.stats.Long++
-		}
+		t.count(t.lf + 1 - t.pos)
 		t.pos = t.lf + 1
 		t.cr, t.lf = find(t.text, t.pos, '\r'), find(t.text, t.pos, '\n')
 	}
-	t.stats.Size += int64(t.pos - from)
 	return t.pos - from
 }
 
-func (t *transparency) endLine(buf []byte) []byte {
-	size := t.inLine + len("\r\n")
-	t.stats.Size += int64(size)
-	if size > MaxTextLine {
+// count takes in a line of so many octets, its end among them.
+func (t *transparency) count(octets int) {
+	t.stats.Size += int64(octets)
+	if octets > MaxTextLine {
 		t.stats.Long++
 	}
+}
+
+func (t *transparency) endLine(buf []byte) []byte {
+	t.count(t.inLine + len("\r\n"))
 	t.inLine = 0
 	return append(buf, "\r\n"...)
 }

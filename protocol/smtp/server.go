@@ -34,6 +34,12 @@ func (s *Server) Ext(keyword string) (params []string, ok bool) {
 	return nil, false
 }
 
+// Offers tells whether an extension is there, in any case of its keyword.
+func (s *Server) Offers(keyword string) bool {
+	_, ok := s.Ext(keyword)
+	return ok
+}
+
 // MaxSize is the largest message that the server takes (RFC 1870, 4). Not ok:
 // it does not say. 0: it says that there is no fixed limit.
 func (s *Server) MaxSize() (octets int64, ok bool) {

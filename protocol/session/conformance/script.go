@@ -16,6 +16,7 @@ import (
 // Script is a server's side of a dialogue, a step each:
 //
 //	S: 220 hi      says this line
+//	S? 220 hi      says this line, or as much of it as the client stays for
 //	S~ 220 h       says these octets, with the escapes of Go, and no line end
 //	S* 250-more    says this line again and again, until the client has left
 //	S334 r={nonce} says 334 and this text in base64; {nonce} is that of the client's last SCRAM message
@@ -89,6 +90,9 @@ func (p *performance) step(step string) (over bool, err error) {
 	switch op {
 	case "S:":
 		return false, p.say(arg + "\r\n")
+	case "S?":
+		_ = p.say(arg + "\r\n") // the client may leave in the middle
+		return false, nil
 	case "S~":
 		octets, err := unescape(arg)
 		if err != nil {

@@ -38,7 +38,7 @@ func TestLink(t *testing.T) {
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}}
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Skipf("this system makes no network namespace: %v", err)
+		t.Skipf("NOT RUN: this system makes no network namespace: %v", err)
 	}
 	require.NoError(t, err, "%s", out)
 	if strings.Contains(string(out), "--- SKIP") {
@@ -60,7 +60,7 @@ type link struct {
 func (l *link) start(t *testing.T) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK, 0)
 	if err != nil {
-		t.Skipf("/dev/net/tun: %v", err)
+		t.Skipf("NOT RUN: /dev/net/tun: %v", err)
 	}
 	request, err := unix.NewIfreq("shaper0")
 	require.NoError(t, err)
