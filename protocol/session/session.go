@@ -247,14 +247,14 @@ func (s *Session) tunnelStatus(st tunnel.Status) {
 	}
 	kinds := map[tunnel.Stage]trace.Kind{
 		tunnel.StageResolving: trace.KindResolving, tunnel.StageAddresses: trace.KindAddresses,
-		tunnel.StageDialing: trace.KindDialing, tunnel.StageOpened: trace.KindOpened,
+		tunnel.StageDialing: trace.KindDialing, tunnel.StageFailed: trace.KindFailed, tunnel.StageOpened: trace.KindOpened,
 	}
 	kind, ok := kinds[st.Stage]
 	if !ok {
 		return
 	}
 	data := trace.TunnelData{Host: st.Host, Port: st.Port, Addresses: st.Addresses, Address: st.Address,
-		Local: st.Local, Resolve: st.Resolve, Connect: st.Connect, Session: st.Session}
+		Local: st.Local, Resolve: st.Resolve, Connect: st.Connect, Session: st.Session, Problem: st.Problem}
 	s.rec.Add(trace.Event{Layer: trace.LayerTunnel, Kind: kind, Src: trace.Measured, From: trace.HostClient, To: trace.HostServer,
 		Text: tunnelText(st), Data: trace.Encode(data)})
 }

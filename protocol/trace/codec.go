@@ -16,9 +16,9 @@ import (
 var kinds = map[Layer]map[Kind]func() any{
 	LayerTunnel: {
 		KindResolving: data[TunnelData], KindAddresses: data[TunnelData], KindDialing: data[TunnelData],
-		KindOpened: data[TunnelData],
+		KindFailed: data[TunnelData], KindOpened: data[TunnelData],
 	},
-	LayerDNS: {KindQuery: data[PacketData], KindAnswer: data[PacketData]},
+	LayerDNS: {KindQuery: data[PacketData], KindAnswer: data[PacketData], KindLookup: data[LookupData], KindPolicy: data[PolicyData]},
 	LayerUDP: {KindDatagram: data[PacketData]},
 	LayerTCP: {KindSegment: data[PacketData], KindAnalysis: data[AnalysisData], KindState: data[StateData], KindSample: data[SampleData]},
 	LayerIP:  {KindPacket: data[PacketData]},

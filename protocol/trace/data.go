@@ -17,8 +17,71 @@ type TunnelData struct {
 	Resolve   time.Duration `json:"resolve,omitempty"`   // time the look-up took
 	Connect   time.Duration `json:"connect,omitempty"`   // SYN to established
 	Session   string        `json:"session,omitempty"`   // the name of this tunnel in the proxy's log
+	// Problem says in words why Address could not be connected, in tunnel/failed.
+	Problem string `json:"problem,omitempty"`
 	// Direct is true when there was no proxy: the program itself dialed.
 	Direct bool `json:"direct,omitempty"`
+}
+
+// LookupData belongs to dns/lookup: what a resolver said to the proxy.
+type LookupData struct {
+	Name string `json:"name"` // as it was asked: for PTR the one below arpa
+	Type string `json:"type"` // A, AAAA, MX, PTR, TLSA or TXT
+	// RCode is NOERROR also when there is no such record, and NXDOMAIN when
+	// there is nothing at the name and below it. It is empty when nobody answered: see Problem.
+	RCode   string           `json:"rcode"`
+	Records []ResourceRecord `json:"records"` // those of an alias first, then those that it leads to
+	// AD says that the resolver vouches for the answer by DNSSEC. That is worth
+	// as much as the way to the resolver is.
+	AD bool `json:"ad"`
+	// Notes are what the resolver adds about a failure (RFC 8914).
+	Notes []string `json:"notes,omitempty"`
+	// Withheld counts the records that the proxy's policy does not tell, Omitted those
+	// beyond the size that is kept.
+	Withheld int           `json:"withheld,omitempty"`
+	Omitted  int           `json:"omitted,omitempty"`
+	Server   string        `json:"server,omitempty"`  // the resolver, where that may be told
+	Network  string        `json:"network,omitempty"` // udp, or tcp after an answer that was cut off
+	Took     time.Duration `json:"took"`              // from the question to its answer, when it was asked
+	// Cached says that nobody was asked now; Age is how old the answer is. The
+	// TTLs are what is left of them.
+	Cached bool          `json:"cached"`
+	Age    time.Duration `json:"age,omitempty"`
+	// Problem says in words why there is no answer; the proxy itself leaves it empty.
+	Problem string `json:"problem,omitempty"`
+}
+
+// ResourceRecord is one record of the DNS. Data is its value as zone files have it, so
+// that every byte beyond printable ASCII is escaped; the fields after it are the
+// same value in parts.
+type ResourceRecord struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	TTL  uint32 `json:"ttl"` // in seconds
+	Data string `json:"data"`
+
+	Address    string `json:"address,omitempty"`    // A, AAAA
+	Host       string `json:"host,omitempty"`       // MX, PTR, CNAME; "." is the root
+	Preference uint16 `json:"preference,omitempty"` // MX
+	// Text is that of a TXT record, its strings joined without a space between
+	// (RFC 7208, 3.3). What is no UTF-8 in it is replaced.
+	Text string `json:"text,omitempty"`
+}
+
+// PolicyData belongs to dns/policy: what a domain's MTA-STS host serves (RFC 8461), which is what
+// mail servers are the domain's and whether senders must insist on verified TLS.
+type PolicyData struct {
+	Domain string `json:"domain"`
+	URL    string `json:"url,omitempty"`
+	Status int    `json:"status,omitempty"` // of HTTP; absent when there was no answer
+	Text   string `json:"text,omitempty"`
+	// Mode is enforce, testing or none; it is empty when there is no valid policy.
+	Mode   string   `json:"mode,omitempty"`
+	MX     []string `json:"mx,omitempty"`
+	MaxAge int      `json:"maxAge,omitempty"` // in seconds
+	// Problem says in words why a sender would find no policy here.
+	Problem string        `json:"problem,omitempty"`
+	Took    time.Duration `json:"took"`
 }
 
 // PacketData belongs to the events that are packets.

@@ -118,7 +118,12 @@ const (
 	KindResolving Kind = "resolving"
 	KindAddresses Kind = "addresses"
 	KindDialing   Kind = "dialing"
+	KindFailed    Kind = "failed" // one address could not be connected; others may follow
 	KindOpened    Kind = "opened"
+
+	// Layer dns in a session with a domain's mail servers, measured: the proxy asked.
+	KindLookup Kind = "lookup" // a question and its answer; LookupData
+	KindPolicy Kind = "policy" // the MTA-STS policy of the domain; PolicyData
 
 	// Packets, each at the time at which it was sent. At is its range of Packets,
 	// Fields are those of dissect.Packet, Data is PacketData.

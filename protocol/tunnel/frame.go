@@ -74,7 +74,7 @@ func Parse(message []byte) (Frame, error) {
 		}
 	case TypeStatus:
 		f.Status = new(Status)
-		if err = parseJSON(p, f.Status, "stage", "host", "port", "addresses", "address", "local", "resolve", "connect", "session", "sample"); err == nil {
+		if err = parseJSON(p, f.Status, "stage", "host", "port", "addresses", "address", "local", "resolve", "connect", "problem", "session", "sample"); err == nil {
 			err = f.Status.check()
 		}
 	case TypePacket:
@@ -145,7 +145,7 @@ func (o *Open) check() error {
 
 func (s *Status) check() error {
 	switch s.Stage {
-	case StageResolving, StageAddresses, StageDialing, StageOpened, StageSample:
+	case StageResolving, StageAddresses, StageDialing, StageFailed, StageOpened, StageSample:
 	default:
 		return fmt.Errorf("%w: stage %q", ErrValue, s.Stage)
 	}
@@ -242,6 +242,7 @@ func appendStatus(dst []byte, s Status) ([]byte, error) {
 		return dst, fmt.Errorf("%s frame: %w", TypeStatus, err)
 	}
 	s.Addresses = s.Addresses[:min(len(s.Addresses), MaxAddresses)]
+	s.Problem = shorten(s.Problem, MaxText)
 	return appendJSON(dst, TypeStatus, s)
 }
 

@@ -80,6 +80,7 @@ const (
 	StageResolving Stage = "resolving" // looking the name up
 	StageAddresses Stage = "addresses" // what the look-up gave
 	StageDialing   Stage = "dialing"   // connecting to Address
+	StageFailed    Stage = "failed"    // Address could not be connected; others may follow
 	StageOpened    Stage = "opened"    // connected; DATA can flow
 	StageSample    Stage = "sample"    // a measurement of the open connection
 )
@@ -94,7 +95,8 @@ type Status struct {
 	Address   string        `json:"address,omitempty"`   // the one dialed, address:port
 	Local     string        `json:"local,omitempty"`     // the proxy's end, address:port
 	Resolve   time.Duration `json:"resolve,omitempty"`   // time the look-up took, in nanoseconds
-	Connect   time.Duration `json:"connect,omitempty"`   // SYN to established, in nanoseconds
+	Connect   time.Duration `json:"connect,omitempty"`   // SYN to established, or to the failure, in nanoseconds
+	Problem   string        `json:"problem,omitempty"`   // of StageFailed: why, in words
 	Session   string        `json:"session,omitempty"`   // the name of this tunnel in the proxy's log
 	Sample    *Sample       `json:"sample,omitempty"`    // of StageSample, and of it only
 }

@@ -58,7 +58,7 @@ func FuzzPolicy(f *testing.F) {
 	f.Add("mx:\x00\r\n:\n\n::")
 	f.Fuzz(func(t *testing.T, text string) {
 		p := &Policy{Text: text}
-		if p.parse() != nil {
+		if parsePolicy(p) != nil {
 			return
 		}
 		assert.Contains(t, []string{"enforce", "testing", "none"}, p.Mode)

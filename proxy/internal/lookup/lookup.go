@@ -21,6 +21,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"smtpscope/protocol/trace"
 	"smtpscope/protocol/tunnel"
 	"smtpscope/proxy/internal/metrics"
 	"smtpscope/proxy/internal/policy"
@@ -78,31 +79,12 @@ type question struct {
 	qtype uint16
 }
 
-// Answer is what the DNS said. Times are in nanoseconds.
-type Answer struct {
-	Name string `json:"name"` // as it was asked: for PTR the one below arpa
-	Type string `json:"type"`
-	// RCode is NOERROR also when there is no such record, and NXDOMAIN when
-	// there is nothing at the name and below it.
-	RCode   string   `json:"rcode"`
-	Records []Record `json:"records"` // those of an alias first, then those that it leads to
-	// AD says that the resolver vouches for the answer by DNSSEC. That is worth
-	// as much as the way to the resolver is.
-	AD bool `json:"ad"`
-	// Notes are what the resolver adds about a failure (RFC 8914).
-	Notes []string `json:"notes,omitempty"`
-	// Withheld counts the records that the policy does not tell, Omitted those
-	// beyond the size that is kept.
-	Withheld int           `json:"withheld,omitempty"`
-	Omitted  int           `json:"omitted,omitempty"`
-	Server   string        `json:"server,omitempty"` // the resolver, where that may be told
-	Network  string        `json:"network"`          // udp, or tcp after an answer that was cut off
-	Took     time.Duration `json:"took"`             // from the question to its answer, when it was asked
-	// Cached says that nobody was asked now; Age is how old the answer is. The
-	// TTLs are what is left of them.
-	Cached bool          `json:"cached"`
-	Age    time.Duration `json:"age,omitempty"`
-}
+// What is found goes into a trace as it is.
+type (
+	Answer = trace.LookupData
+	Record = trace.ResourceRecord
+	Policy = trace.PolicyData
+)
 
 // New makes a resolver.
 func New(cfg Config) *Resolver {

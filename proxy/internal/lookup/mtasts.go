@@ -29,22 +29,6 @@ const (
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Policy is what a domain's MTA-STS host serves (RFC 8461): which mail servers
-// are the domain's and whether senders must insist on verified TLS.
-type Policy struct {
-	Domain string `json:"domain"`
-	URL    string `json:"url"`
-	Status int    `json:"status,omitempty"` // of HTTP; absent when there was no answer
-	Text   string `json:"text,omitempty"`
-	// Mode is enforce, testing or none; it is empty when there is no valid policy.
-	Mode   string   `json:"mode,omitempty"`
-	MX     []string `json:"mx,omitempty"`
-	MaxAge int      `json:"maxAge,omitempty"` // in seconds
-	// Problem says in words why a sender would find no policy here.
-	Problem string        `json:"problem,omitempty"`
-	Took    time.Duration `json:"took"`
-}
-
 // MTASTS fetches the MTA-STS policy of a domain. That there is none, or none
 // that holds, is told in Policy.Problem. An error is always a *tunnel.Error: a
 // domain that is none, or one that may not be asked about.
@@ -71,7 +55,7 @@ func (r *Resolver) fetchPolicy(ctx context.Context, domain string) (*Policy, tim
 	p.Took = time.Since(started)
 	if err != nil {
 		p.Problem = inWords(err, host)
-	} else if err := p.parse(); err != nil {
+	} else if err := parsePolicy(p); err != nil {
 		p.Mode, p.MX, p.MaxAge = "", nil, 0
 		p.Problem = err.Error()
 	}
@@ -116,9 +100,9 @@ func (r *Resolver) fetch(ctx context.Context, p *Policy) error {
 	return nil
 }
 
-// parse reads the fields (RFC 8461, 3.2). Of a field that comes twice the first
+// parsePolicy reads the fields (RFC 8461, 3.2). Of a field that comes twice the first
 // counts, unknown ones are passed over.
-func (p *Policy) parse() error {
+func parsePolicy(p *Policy) error {
 	seen := map[string]string{}
 	for line := range strings.Lines(p.Text) {
 		line = strings.TrimRight(line, "\r\n")

@@ -8,23 +8,6 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Record is one resource record. Data is its value as zone files have it, so
-// that every byte beyond printable ASCII is escaped; the fields after it are the
-// same value in parts.
-type Record struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
-	TTL  uint32 `json:"ttl"` // in seconds
-	Data string `json:"data"`
-
-	Address    string `json:"address,omitempty"`    // A, AAAA
-	Host       string `json:"host,omitempty"`       // MX, PTR, CNAME; "." is the root
-	Preference uint16 `json:"preference,omitempty"` // MX
-	// Text is that of a TXT record, its strings joined without a space between
-	// (RFC 7208, 3.3). What is no UTF-8 in it is replaced.
-	Text string `json:"text,omitempty"`
-}
-
 // read makes an answer of a response: the records of the asked type at the name,
 // and the aliases on the way there. Records of other names and types, which no
 // one asked for, are left out.
