@@ -64,6 +64,7 @@ test-site: tools $(packages) ## TypeScript tests, without a browser
 
 test-e2e: tools $(packages) ## the built program in a real browser, against real mail servers; run "make build" first
 	@go build -o bin/realservers ./protocol/session/realservers/cmd
+	@go build -o bin/linktest ./proxy/internal/linktest/cmd
 	@go run ./site/build -test
 	@if [ -e "$${CHROMIUM:-/usr/bin/chromium}" ]; then \
 		$(summary) node test-e2e --enable-source-maps --test-concurrency=1 $$(find site/dist-test/e2e -name '*.test.mjs'); \

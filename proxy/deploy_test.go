@@ -62,6 +62,24 @@ func TestUnitIsValid(t *testing.T) {
 	assert.Contains(t, out, "ProtectHouse", "a mistake is seen")
 }
 
+// The lines for captures are comments; they must be right when somebody takes them.
+func TestUnitForCaptures(t *testing.T) {
+	capturing := func(unit string) string {
+		for _, line := range regexp.MustCompile(`(?m)^#((\w+)=.*)$`).FindAllStringSubmatch(unit, -1) {
+			unit = regexp.MustCompile(`(?m)^`+line[2]+`=.*\n`).ReplaceAllString(unit, "")
+			unit = strings.Replace(unit, line[0], line[1], 1)
+		}
+		require.Contains(t, unit, "\nAmbientCapabilities=CAP_NET_RAW\n")
+		require.NotContains(t, unit, "\nAmbientCapabilities=\n")
+		return unit
+	}
+	out, err := analyze(t, capturing, "verify")
+	require.NoError(t, err, out)
+	assert.Empty(t, out)
+	out, err = analyze(t, capturing, "security", "--offline=true", "--threshold=25")
+	assert.NoError(t, err, out)
+}
+
 func TestUnitIsHardened(t *testing.T) {
 	const most = "--threshold=15" // 1.5 of 10, where 10 is no protection at all
 	same := func(unit string) string { return unit }

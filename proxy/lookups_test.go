@@ -22,16 +22,19 @@ import (
 )
 
 // serveDNS is a DNS server on loopback for which example.net has the mail server
-// mx.example.net, whose address is private.
+// mx.example.net, whose address is private. Two addresses of loopback are behind two.example.net.
 func serveDNS(t *testing.T) string {
 	t.Helper()
 	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	require.NoError(t, err)
-	zone := map[string]string{"example.net. MX": "example.net. 60 MX 10 mx.example.net.", "mx.example.net. A": "mx.example.net. 60 A 10.0.0.1"}
+	zone := map[string]string{
+		"example.net. MX": "example.net. 60 MX 10 mx.example.net.", "mx.example.net. A": "mx.example.net. 60 A 10.0.0.1",
+		"two.example.net. A": "two.example.net. 60 A 127.0.0.2\ntwo.example.net. 60 A 127.0.0.1",
+	}
 	ready, done := make(chan struct{}), make(chan error, 1)
 	d := &dns.Server{PacketConn: packets, NotifyStartedFunc: func() { close(ready) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, ask *dns.Msg) {
 		m := new(dns.Msg).SetReply(ask)
-		if line, ok := zone[ask.Question[0].Name+" "+dns.TypeToString[ask.Question[0].Qtype]]; ok {
+		for line := range strings.Lines(zone[ask.Question[0].Name+" "+dns.TypeToString[ask.Question[0].Qtype]]) {
 			record, err := dns.NewRR(line)
 			assert.NoError(t, err)
 			m.Answer = append(m.Answer, record)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"smtpscope/protocol"
+	"smtpscope/proxy/internal/capture"
 	"smtpscope/proxy/internal/metrics"
 	"smtpscope/proxy/internal/natsquota"
 	"smtpscope/proxy/internal/policy"
@@ -64,6 +65,7 @@ type options struct {
 	metrics    string
 	nats       string
 	log        string
+	capture    bool
 	version    bool
 }
 
@@ -143,6 +145,8 @@ Who runs it:
   --metrics ADDRESS:PORT     counts for Prometheus at /metrics there, and nowhere else
   --nats URL                 count for the limits above together with other proxies, in a
                              key-value bucket of the NATS JetStream there
+  --capture                  show pages the packets of their own connections, the SYN included;
+                             the program needs the capability CAP_NET_RAW for it (Linux)
   --log text|json            form of the log on standard error (default text)
   --config FILE              settings, one a line: listen = 127.0.0.1:8025
 
@@ -181,6 +185,7 @@ func parse(args []string) (*options, error) {
 	o.limitFlags(flags)
 	flags.StringVar(&o.metrics, "metrics", "", "")
 	flags.StringVar(&o.nats, "nats", "", "")
+	flags.BoolVar(&o.capture, "capture", false, "")
 	flags.StringVar(&o.log, "log", "text", "")
 	flags.String("config", "", "") // read by settle
 	flags.BoolVar(&o.version, "version", false, "")
@@ -275,7 +280,12 @@ func serve(ctx context.Context, o *options, stdout io.Writer, log *slog.Logger) 
 	}
 
 	rules := policy.Config{Allow: o.allow.items, Public: o.public, PracticeHost: practice.Host, Reach: quota.Reach, Resolver: o.dialResolver()}
-	offer := web.Offer{Version: protocol.Version, Instrument: instrument()}
+	offer := web.Offer{Version: protocol.Version, Instrument: instrument(o.capture)}
+	if offer.Instrument.Packets {
+		rules.Watch = relay.Watch
+	} else if o.capture {
+		log.Warn("--capture: no packets will be shown", "why", offer.Instrument.WhyNoPackets)
+	}
 	var message func(string) ([]byte, error)
 	if o.practice {
 		mail, err := practice.Start(practice.Config{Logger: log})
@@ -318,6 +328,7 @@ func serve(ctx context.Context, o *options, stdout io.Writer, log *slog.Logger) 
 		Idle:        o.idle,
 		Total:       o.session,
 		MaxTunnels:  o.maxTunnels,
+		Packets:     offer.Instrument.Packets,
 	})
 	pages, err := web.New(web.Config{Site: site.Dist, Guard: guard, Tunnel: tunnels, Full: tunnels.Full, Offer: offer, Message: message, Proxies: o.proxies.items, Logger: log,
 		Lookup: o.newLookup(dialer, counts), AdmitQuestion: entry.admitQuestion})
@@ -355,12 +366,19 @@ func serve(ctx context.Context, o *options, stdout io.Writer, log *slog.Logger) 
 	return nil
 }
 
-// instrument is what can be measured on this system.
-func instrument() web.Instrument {
+// instrument is what can be measured on this system, and captured, if that is wanted.
+func instrument(packets bool) (i web.Instrument) {
 	if err := tcpinfo.Supported(); err != nil {
-		return web.Instrument{Why: err.Error()}
+		i.Why = err.Error()
 	}
-	return web.Instrument{TCPInfo: true}
+	i.TCPInfo = i.Why == ""
+	if !packets {
+		i.WhyNoPackets = "the proxy was started without --capture"
+	} else if err := capture.Prepare(); err != nil {
+		i.WhyNoPackets = err.Error()
+	}
+	i.Packets = i.WhyNoPackets == ""
+	return i
 }
 
 // connectAccounts has its limit so that a start without NATS ends in words, not in silence.

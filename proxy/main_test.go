@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"smtpscope/protocol/tunnel"
+	"smtpscope/proxy/internal/quota"
 	"smtpscope/site"
 )
 
@@ -70,16 +71,25 @@ var startLine = regexp.MustCompile(`^smtpscope is at (http://\S+) — press Run 
 
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
+	stderr := &buffer{}
+	p := startLogging(t, stderr, args...)
+	p.stderr = stderr
+	return p
+}
+
+// startLogging starts a program whose log goes elsewhere.
+func startLogging(t *testing.T, stderr io.Writer, args ...string) *program {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &program{stderr: &buffer{}, cancel: cancel, exit: make(chan int, 1)}
+	p := &program{cancel: cancel, exit: make(chan int, 1)}
 	r, w := io.Pipe()
 	go func() {
-		code := run(ctx, append([]string{"--listen", "127.0.0.1:0"}, args...), w, p.stderr)
+		code := run(ctx, append([]string{"--listen", "127.0.0.1:0"}, args...), w, stderr)
 		w.Close()
 		p.exit <- code
 	}()
 	line, err := bufio.NewReader(r).ReadString('\n')
-	require.NoError(t, err, "standard error: %s", p.stderr)
+	require.NoError(t, err, "standard error: %s", stderr)
 	m := startLine.FindStringSubmatch(line)
 	require.NotNil(t, m, "first line: %q", line)
 	p.url = m[1]
@@ -87,7 +97,7 @@ func startProgram(t *testing.T, args ...string) *program {
 		cancel()
 		select {
 		case code := <-p.exit:
-			assert.Equal(t, exitOK, code, "standard error: %s", p.stderr)
+			assert.Equal(t, exitOK, code, "standard error: %s", stderr)
 		case <-time.After(20 * time.Second):
 			t.Error("the program did not end")
 		}
@@ -280,6 +290,39 @@ func TestFirstMessage(t *testing.T) {
 	}
 }
 
+// Of a name with an address that refuses, the next one is dialed, and the page is told both.
+func TestNextAddress(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	port := ln.Addr().(*net.TCPAddr).Port
+	args := []string{"--resolver", serveDNS(t), "--max-per-target", "1"}
+	for _, host := range []string{"two.example.net", "127.0.0.1", "127.0.0.2"} {
+		args = append(args, "--allow", fmt.Sprintf("%s:%d", host, port))
+	}
+	p := startProgram(t, append(args, "--drain", "10ms")...)
+	w := p.open(t, "two.example.net", port)
+	var told []string
+	for {
+		s := w.until(tunnel.TypeStatus).Status
+		told = append(told, strings.TrimSpace(fmt.Sprint(s.Stage, " ", s.Address, " ", s.Problem)))
+		if s.Stage == tunnel.StageFailed || s.Stage == tunnel.StageOpened {
+			assert.Positive(t, s.Connect)
+		}
+		if s.Stage == tunnel.StageOpened {
+			break
+		}
+	}
+	no, yes := fmt.Sprintf("127.0.0.2:%d", port), fmt.Sprintf("127.0.0.1:%d", port)
+	assert.Equal(t, []string{"resolving", "addresses", "dialing " + no, "failed " + no + " connection refused", "dialing " + yes, "opened " + yes}, told)
+
+	// The place at the target is at the address that was connected, and nowhere else.
+	e := p.open(t, "127.0.0.1", port).until(tunnel.TypeError).Error
+	assert.Equal(t, quota.RuleTargetOpen, e.Rule, e.Message)
+	e = p.open(t, "127.0.0.2", port).until(tunnel.TypeError).Error
+	assert.Equal(t, tunnel.CodeRefused, e.Code, e.Message)
+}
+
 func TestAllPracticePorts(t *testing.T) {
 	p := startProgram(t)
 	for _, port := range []int{25, 587} {
@@ -309,7 +352,7 @@ func TestDeniedTargets(t *testing.T) {
 	e := off.open(t, "mail.practice.test", 25).until(tunnel.TypeError).Error
 	assert.Equal(t, "practice-off", e.Rule)
 	_, config := off.get(t, "/api/v1/config")
-	measures, err := json.Marshal(instrument())
+	measures, err := json.Marshal(instrument(false))
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"version":"0.1.0","practice":null,"live":{"public":false,"allow":[]},"instrument":`+string(measures)+`,"lookup":false}`, config)
 	status, _ := off.get(t, "/api/v1/practice/messages/abcdefghijklmnopqrstuvwxyz")
@@ -559,6 +602,12 @@ func TestPageURL(t *testing.T) {
 // child runs this test binary as the program, with an open tunnel that keeps it draining.
 func child(t *testing.T, args ...string) (*exec.Cmd, *program) {
 	t.Helper()
+	return childWith(t, nil, args...)
+}
+
+// childWith says what else the system is to do for it.
+func childWith(t *testing.T, attributes *syscall.SysProcAttr, args ...string) (*exec.Cmd, *program) {
+	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -569,6 +618,7 @@ func child(t *testing.T, args ...string) (*exec.Cmd, *program) {
 	require.NoError(t, err)
 	p := &program{stderr: &buffer{}}
 	cmd.Stderr = p.stderr
+	cmd.SysProcAttr = attributes
 	require.NoError(t, cmd.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err, "standard error: %s", p.stderr)

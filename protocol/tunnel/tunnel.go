@@ -20,7 +20,8 @@
 // "opened". The page may send EOF at any time after OPEN. Whoever exceeds its
 // credit, or grants so much that the counter would pass MaxCredit, breaks the
 // protocol. An empty DATA frame would cost no credit, and a CREDIT of 0 would mean
-// nothing: both are refused.
+// nothing: both are refused. No credit bounds PACKET, which may come at any time after OPEN, also
+// after EOF: the proxy leaves packets out rather than let DATA wait for them.
 //
 // The package does no I/O and knows no WebSocket, no clock and no policy: drivers
 // carry its messages, wait for credit and decide what may be dialed.
@@ -130,6 +131,6 @@ type Sample struct {
 
 // Packet is one captured IP packet of the connection, the payload of PACKET.
 type Packet struct {
-	Time time.Time // nanoseconds count, the zone does not
+	Time time.Time // by the proxy's clock; nanoseconds count, the zone does not
 	IP   []byte
 }

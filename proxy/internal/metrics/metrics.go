@@ -28,6 +28,8 @@ type Metrics struct {
 	refused  *prometheus.CounterVec
 	errors   *prometheus.CounterVec
 	up, down prometheus.Counter
+	sent     prometheus.Counter
+	lost     prometheus.Counter
 	stalls   prometheus.Counter
 	dial     prometheus.Histogram
 	lookup   *prometheus.HistogramVec
@@ -59,10 +61,13 @@ func New(version string) *Metrics {
 	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "smtpscope_tunnel_bytes_total", Help: "Payload carried, up to the targets and down to the pages."}, []string{"direction"})
 	m.up, m.down = bytes.WithLabelValues("up"), bytes.WithLabelValues("down")
+	packets := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "smtpscope_packets_total", Help: "Captured packets of tunnels that have ended: sent to the page, or lost because it was not ready for them."}, []string{"outcome"})
+	m.sent, m.lost = packets.WithLabelValues("sent"), packets.WithLabelValues("lost")
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "smtpscope_build_info", Help: "1, with the version of the program.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	m.registry.MustRegister(m.open, m.ended, m.refused, m.errors, bytes, m.stalls, m.dial, m.lookup, build,
+	m.registry.MustRegister(m.open, m.ended, m.refused, m.errors, bytes, packets, m.stalls, m.dial, m.lookup, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -100,6 +105,12 @@ func (m *Metrics) Down(n int) { m.down.Add(float64(n)) }
 
 // Stalled counts a target that has to wait for credit of its page.
 func (m *Metrics) Stalled() { m.stalls.Inc() }
+
+// Packets counts the captured packets of a tunnel.
+func (m *Metrics) Packets(sent, lost int) {
+	m.sent.Add(float64(sent))
+	m.lost.Add(float64(lost))
+}
 
 // Dialed counts a connection to a target, and how long the page waited for it.
 func (m *Metrics) Dialed(took time.Duration) { m.dial.Observe(took.Seconds()) }

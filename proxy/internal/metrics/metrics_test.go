@@ -46,6 +46,8 @@ func TestSeries(t *testing.T) {
 	m.Up(20)
 	m.Down(3)
 	m.Stalled()
+	m.Packets(12, 1)
+	m.Packets(30, 0)
 	m.TunnelEnded(ByTarget, nil)
 	m.TunnelEnded(ByProxy, &tunnel.Error{Code: tunnel.CodeDenied, Rule: "loopback"})
 	m.TunnelEnded(ByProxy, &tunnel.Error{Code: tunnel.CodeTimeout})
@@ -63,6 +65,8 @@ func TestSeries(t *testing.T) {
 		`smtpscope_tunnel_bytes_total{direction="up"} 120`,
 		`smtpscope_tunnel_bytes_total{direction="down"} 3`,
 		`smtpscope_credit_stalls_total 1`,
+		`smtpscope_packets_total{outcome="sent"} 42`,
+		`smtpscope_packets_total{outcome="lost"} 1`,
 		`smtpscope_dial_seconds_bucket{le="1"} 1`,
 		`smtpscope_dial_seconds_bucket{le="2"} 2`,
 		`smtpscope_dial_seconds_count 2`,
@@ -75,7 +79,7 @@ func TestSeries(t *testing.T) {
 // Counts that are there from the first scrape on can be told from those that a fault hides.
 func TestSeriesBeforeAnythingHappened(t *testing.T) {
 	got := scrape(t, New(""))
-	for _, line := range []string{"smtpscope_tunnels_open 0", `smtpscope_tunnel_bytes_total{direction="down"} 0`, "smtpscope_credit_stalls_total 0", "smtpscope_dial_seconds_count 0"} {
+	for _, line := range []string{"smtpscope_tunnels_open 0", `smtpscope_tunnel_bytes_total{direction="down"} 0`, "smtpscope_credit_stalls_total 0", `smtpscope_packets_total{outcome="lost"} 0`, "smtpscope_dial_seconds_count 0"} {
 		assert.Contains(t, got, line+"\n")
 	}
 }

@@ -103,8 +103,7 @@ type Tunnel struct {
 	lease time.Time
 
 	mu     sync.Mutex
-	client string // keys of the accounts in which it counts as open, or ""
-	target string
+	open   []string // keys of the accounts in which it counts as open
 	used   int64
 	meters []*meter
 }
@@ -142,7 +141,7 @@ func (g *Gate) Open(client netip.Addr, budget *Budget) (*Tunnel, *tunnel.Error) 
 		if err != nil {
 			return nil, err
 		}
-		t.client = key
+		t.open = append(t.open, key)
 	}
 	if l.HourBytes > 0 {
 		t.meters = append(t.meters, &meter{
@@ -212,22 +211,24 @@ func (t *Tunnel) Close() {
 			})
 		}
 	}
-	t.leave(&t.client)
-	t.leave(&t.target)
+	for len(t.open) > 0 {
+		t.leave(t.open[0])
+	}
 }
 
 // leave is to be called with mu held. Should the store fail, the lease runs out.
-func (t *Tunnel) leave(key *string) {
-	if *key == "" {
+func (t *Tunnel) leave(key string) {
+	i := slices.Index(t.open, key)
+	if i < 0 {
 		return
 	}
-	_ = t.gate.config.Store.Update(*key, func(a *Account) error {
+	t.open = slices.Delete(t.open, i, i+1)
+	_ = t.gate.config.Store.Update(key, func(a *Account) error {
 		if i := slices.IndexFunc(a.Open, t.lease.Equal); i >= 0 {
 			a.Open = slices.Delete(a.Open, i, i+1)
 		}
 		return nil
 	})
-	*key = ""
 }
 
 type contextKey struct{}
@@ -238,30 +239,34 @@ func (t *Tunnel) Context(ctx context.Context) context.Context {
 }
 
 // Reach counts an address that is about to be dialed for the tunnel of the context.
-// Of several, one after another, the last is where the tunnel counts as open.
-func Reach(ctx context.Context, address netip.AddrPort) *tunnel.Error {
+// The tunnel counts as open there until it is closed, or until leave, which may be nil.
+func Reach(ctx context.Context, address netip.AddrPort) (leave func(), denial *tunnel.Error) {
 	t, _ := ctx.Value(contextKey{}).(*Tunnel)
 	if t == nil {
-		return nil
+		return nil, nil
 	}
 	l := t.gate.config.Limits
 	if l.TargetOpen == 0 && l.TargetRate == 0 {
-		return nil
+		return nil, nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.leave(&t.target)
 	key := t.gate.key("target", address.Addr())
-	err := t.gate.enter(key, t.lease, l.TargetOpen, l.TargetRate, func(open bool, wait time.Duration) *tunnel.Error {
+	denial = t.gate.enter(key, t.lease, l.TargetOpen, l.TargetRate, func(open bool, wait time.Duration) *tunnel.Error {
 		if open {
 			return denied(tunnel.CodeTooMany, RuleTargetOpen, wait, "%s has %d tunnels from this proxy open, as many as one target may have, whoever opened them. Try again %s", address.Addr(), l.TargetOpen, inWords(wait))
 		}
 		return denied(tunnel.CodeQuota, RuleTargetRate, wait, "One target may get %d tunnels a minute from this proxy, whoever opens them, and %s got them. Try again %s", l.TargetRate, address.Addr(), inWords(wait))
 	})
-	if err == nil {
-		t.target = key
+	if denial != nil || l.TargetOpen == 0 {
+		return nil, denial
 	}
-	return err
+	t.open = append(t.open, key)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.leave(key)
+	}, nil
 }
 
 // enter counts one more tunnel as open and as begun.

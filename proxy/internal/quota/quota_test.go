@@ -211,7 +211,8 @@ func TestTargets(t *testing.T) {
 	c := newClock()
 	g := c.gate(Limits{TargetOpen: 2, TargetRate: 3})
 	reach := func(tun *Tunnel, target netip.AddrPort) *tunnel.Error {
-		return Reach(tun.Context(context.Background()), target)
+		_, denial := Reach(tun.Context(context.Background()), target)
+		return denial
 	}
 	one, two, three := open(t, g, ada), open(t, g, bob), open(t, g, ada)
 	require.Nil(t, reach(one, mx))
@@ -222,24 +223,35 @@ func TestTargets(t *testing.T) {
 	three.Close()
 	refused(t, reach(open(t, g, ada), mx), tunnel.CodeQuota, RuleTargetRate, 60, "One target may get 3 tunnels a minute from this proxy, whoever opens them, and 198.51.100.25 got them. Try again in 60 seconds")
 
-	// Of the addresses of a name that are tried one after another the last one counts.
-	other := netip.MustParseAddrPort("198.51.100.26:25")
-	for range 2 {
-		require.Nil(t, reach(one, other))
-	}
+	// Of the addresses of a name that are dialed at the same time one is kept.
+	c.pass(time.Minute)
+	four, other := open(t, g, bob), netip.MustParseAddrPort("198.51.100.26:25")
+	kept, denial := Reach(four.Context(context.Background()), other)
+	require.Nil(t, denial)
+	left, denial := Reach(four.Context(context.Background()), mx)
+	require.Nil(t, denial)
+	refused(t, reach(open(t, g, ada), mx), tunnel.CodeTooMany, RuleTargetOpen, 30, "198.51.100.25 has 2")
+	left()
+	left()
+	require.Nil(t, reach(open(t, g, ada), mx), "a place is left once")
+	require.NotNil(t, reach(open(t, g, ada), mx))
+	four.Close()
+	kept()
 	c.pass(time.Minute)
 	for range 2 {
-		require.Nil(t, reach(open(t, g, ada), mx))
+		require.Nil(t, reach(open(t, g, ada), other))
 	}
-	require.NotNil(t, reach(open(t, g, ada), mx))
+	require.NotNil(t, reach(open(t, g, ada), other))
 }
 
 func TestNoLimits(t *testing.T) {
 	g := New(Config{Session: time.Hour, Store: broken{}})
 	tun, err := g.Open(ada, nil)
 	require.Nil(t, err, "an unlimited gate asks no store")
-	assert.Nil(t, Reach(tun.Context(context.Background()), mx))
-	assert.Nil(t, Reach(context.Background(), mx))
+	for _, ctx := range []context.Context{tun.Context(context.Background()), context.Background()} {
+		_, denial := Reach(ctx, mx)
+		assert.Nil(t, denial)
+	}
 	assert.Nil(t, tun.Use(1<<40))
 	tun.Close()
 	assert.Panics(t, func() { New(Config{Session: time.Hour}) })
@@ -260,7 +272,8 @@ func TestABrokenStorePermitsNothing(t *testing.T) {
 	refused(t, tun.Use(1), tunnel.CodeTooMany, RuleStore, 30, "three nodes are gone")
 	tun.Close()
 	tun = open(t, c.share(Limits{TargetOpen: 1}, broken{}), ada)
-	refused(t, Reach(tun.Context(context.Background()), mx), tunnel.CodeTooMany, RuleStore, 30, "three nodes are gone")
+	_, denial := Reach(tun.Context(context.Background()), mx)
+	refused(t, denial, tunnel.CodeTooMany, RuleStore, 30, "three nodes are gone")
 }
 
 func TestGatesOfOneStoreCountApartByName(t *testing.T) {
@@ -293,7 +306,8 @@ func TestKeysAreWhatKeyValueStoresTake(t *testing.T) {
 	for _, client := range []netip.Addr{ada, netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("fe80::1%eth0"), {}} {
 		tun, err := g.Open(client, &Budget{ID: "AB-_12", Bytes: 1, Expires: c.now.Add(time.Minute)})
 		require.Nil(t, err)
-		require.Nil(t, Reach(tun.Context(context.Background()), netip.MustParseAddrPort("[2001:db8::2]:25")))
+		_, denial := Reach(tun.Context(context.Background()), netip.MustParseAddrPort("[2001:db8::2]:25"))
+		require.Nil(t, denial)
 		tun.Close()
 	}
 	for _, key := range s.keys {

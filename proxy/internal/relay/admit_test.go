@@ -98,7 +98,7 @@ func TestTheDialerKnowsTheTunnel(t *testing.T) {
 	_, url := start(t, Config{
 		Admit: limited(quota.Limits{TargetOpen: 1}),
 		Dial: func(ctx context.Context, open tunnel.Open, report func(tunnel.Status)) (net.Conn, error) {
-			if denial := quota.Reach(ctx, netip.MustParseAddrPort("198.51.100.25:25")); denial != nil {
+			if _, denial := quota.Reach(ctx, netip.MustParseAddrPort("198.51.100.25:25")); denial != nil {
 				return nil, denial
 			}
 			return direct(ctx, open, report)

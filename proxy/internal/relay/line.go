@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"smtpscope/protocol/tunnel"
@@ -32,10 +33,12 @@ type line struct {
 	asked    chan tunnel.Open // gets the OPEN
 	said     chan struct{}    // closed when ERROR, if there is one, has been written
 	received chan struct{}    // closed when receive has ended
+	writing  chan struct{}    // holds a token while up writes to the target
 	ring     *ring            // page to target
 	head     [128]byte        // the start of every message, for receive only
 	taken    int              // by the target, and not granted yet; for up only
 	samples  *sampler         // of the target, for carry and finish only
+	packets  *packets         // of the target, for connect, and then for carry and finish
 
 	bytesUp, bytesDown atomic.Int64
 	active             atomic.Int64 // when DATA last moved, since started
@@ -58,7 +61,7 @@ type line struct {
 }
 
 func newLine(r *Relay, ws *socket, session, remote string, log *slog.Logger) *line {
-	l := &line{relay: r, ws: ws, session: session, remote: remote, log: log, started: time.Now(), asked: make(chan tunnel.Open, 1), said: make(chan struct{}), received: make(chan struct{}), ring: newRing(), half: tunnel.NewProxy()}
+	l := &line{relay: r, ws: ws, session: session, remote: remote, log: log, started: time.Now(), asked: make(chan tunnel.Open, 1), said: make(chan struct{}), received: make(chan struct{}), writing: make(chan struct{}, 1), ring: newRing(), half: tunnel.NewProxy()}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.credit.L = &l.mu
 	return l
@@ -142,6 +145,7 @@ func (l *line) finish() {
 	l.mu.Unlock()
 	l.samples.stop(!gone)
 	if err != nil {
+		l.packets.flush(0) // nothing may follow ERROR
 		_ = l.send(func(dst []byte) ([]byte, error) { return l.half.AppendError(dst, err) })
 	}
 	close(l.said)
@@ -151,6 +155,9 @@ func (l *line) finish() {
 	}
 	l.permit.Close()
 	if !gone {
+		if err == nil {
+			l.packets.flush(lastPackets)
+		}
 		code := tunnel.Code("")
 		if err != nil {
 			code = err.Code
@@ -159,6 +166,7 @@ func (l *line) finish() {
 	}
 	l.ws.kill()
 	l.ws.free()
+	l.packets.close()
 	<-l.received
 	l.mu.Lock()
 	for _, t := range l.timers {
@@ -174,6 +182,9 @@ func (l *line) report(gone bool, err *tunnel.Error) {
 	attrs := []any{"host", l.open.Host, "port", l.open.Port, "address", "", "up", l.bytesUp.Load(), "down", l.bytesDown.Load(), "duration", time.Since(l.started).Round(time.Microsecond)}
 	if l.target != nil {
 		attrs[5] = l.target.RemoteAddr().String()
+	}
+	if sent, lost := l.packets.total(); sent+lost > 0 {
+		attrs = append(attrs, "packets", sent, "lost", lost)
 	}
 	by := metrics.ByTarget
 	switch {
@@ -220,6 +231,7 @@ func (l *line) connect() net.Conn {
 	// Should the Dialer be stuck because the page takes no STATUS, this frees it.
 	stuck := time.AfterFunc(r.waits.dial+r.waits.close, l.ws.kill)
 	defer stuck.Stop()
+	ctx = l.capture(ctx, open)
 	started := time.Now()
 	target, err := r.config.Dial(ctx, open, l.status)
 	if err != nil {
@@ -227,6 +239,7 @@ func (l *line) connect() net.Conn {
 		return nil
 	}
 	r.config.Metrics.Dialed(time.Since(started))
+	l.packets.opened(target)
 	l.mu.Lock()
 	l.target = target
 	opened, ended := l.half.Opened(), l.ended
@@ -420,6 +433,10 @@ func (l *line) takeData(head []byte, message io.Reader, whole bool) error {
 			return nil
 		}
 		n, err := message.Read(space[:min(allowed, int64(len(space)))])
+		if err != nil && err != io.EOF {
+			l.ring.commit(0) // where a frame breaks off, the library returns its last bytes as they came, still masked (RFC 6455, 5.3)
+			return err
+		}
 		if n > 0 {
 			if broken := l.account(n); broken != nil {
 				l.ring.commit(0)
@@ -429,9 +446,6 @@ func (l *line) takeData(head []byte, message io.Reader, whole bool) error {
 		l.ring.commit(n)
 		l.push()
 		total += n
-		if err != nil && err != io.EOF {
-			return err
-		}
 		whole = err == io.EOF
 	}
 	return nil
@@ -479,20 +493,18 @@ func (l *line) up() {
 			l.fail(denial)
 			break
 		}
+		l.writing <- struct{}{}
 		n, err := l.target.Write(b)
+		if err != nil {
+			l.targetDeaf(err)
+		}
+		<-l.writing
 		l.ring.advance(n)
 		l.bytesUp.Add(int64(n))
 		l.relay.config.Metrics.Up(n)
 		l.touch()
 		if err != nil {
 			l.ring.drop()
-			l.mu.Lock()
-			if !l.ended {
-				// The target may have said why before it stopped listening: down reads on, but not for ever.
-				l.deaf = err
-				_ = l.target.SetReadDeadline(time.Now().Add(l.relay.waits.linger))
-			}
-			l.mu.Unlock()
 			break
 		}
 		if l.taken += n; l.taken >= Window/4 {
@@ -504,6 +516,17 @@ func (l *line) up() {
 		_ = c.CloseWrite()
 	}
 	l.ring.finish()
+}
+
+// targetDeaf notes why the target can no longer be written to.
+func (l *line) targetDeaf(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		// It may have said why before it stopped listening: down reads on, but not for ever.
+		l.deaf = err
+		_ = l.target.SetReadDeadline(time.Now().Add(l.relay.waits.linger))
+	}
 }
 
 // grant gives credit back to the page, unless it has sent all. When the page has gone, there
@@ -549,6 +572,10 @@ func (l *line) down() {
 		switch {
 		case err == nil:
 		case err == io.EOF:
+			if reset := l.concealed(); reset != nil {
+				l.targetBroke(reset)
+				return
+			}
 			l.targetEnded()
 			return
 		default:
@@ -577,6 +604,22 @@ func (l *line) allowance(wait func()) int {
 		_ = l.target.SetReadDeadline(time.Now().Add(l.relay.waits.linger))
 	}
 	return l.half.Sendable()
+}
+
+// concealed is the reset of which reading says that it is an orderly end: the system tells a reset
+// once, and it was up's write that heard it. A write that goes on has not heard of any.
+func (l *line) concealed() error {
+	select {
+	case l.writing <- struct{}{}:
+		<-l.writing
+	case <-time.After(l.relay.waits.settle):
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if errors.Is(l.deaf, syscall.ECONNRESET) {
+		return l.deaf
+	}
+	return nil
 }
 
 // targetEnded tells the page that all has been sent, and gives it a while to end its side.

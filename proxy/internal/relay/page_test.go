@@ -81,20 +81,24 @@ type page struct {
 	over    bool
 }
 
-func connect(t testing.TB, url string) *page {
+func connect(t testing.TB, url string) *page { return connectBy(t, url, nil) }
+
+func connectBy(t testing.TB, url string, client *http.Client) *page {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{tunnel.Subprotocol}})
+	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{Subprotocols: []string{tunnel.Subprotocol}, HTTPClient: client})
 	if err != nil {
 		cancel()
 		require.NoError(t, err)
 	}
+	t.Cleanup(cancel)
+	return newPage(t, ctx, ws)
+}
+
+func newPage(t testing.TB, ctx context.Context, ws *websocket.Conn) *page {
 	ws.SetReadLimit(tunnel.MaxMessage)
 	p := &page{t: t, ws: ws, ctx: ctx, half: tunnel.NewPage()}
 	p.changed = sync.NewCond(&p.mu)
-	t.Cleanup(func() {
-		_ = ws.CloseNow()
-		cancel()
-	})
+	t.Cleanup(func() { _ = ws.CloseNow() })
 	return p
 }
 

@@ -16,7 +16,7 @@
 //   - the page goes: what it had sent still reaches the target, then the target sees the end.
 //
 // A page that wants it gets samples of what TCP does between proxy and target, from the opening
-// to the end of the connection.
+// to the end of the connection, and, where the operator has permitted that, its packets.
 //
 // The package judges no target and knows no address: that is the Dialer's part. Nor does it look
 // at the bytes, or log them.
@@ -73,6 +73,9 @@ type Config struct {
 	Total time.Duration
 	// MaxTunnels is how many there may be at a time.
 	MaxTunnels int
+	// Packets is whether pages that want them get the packets of their connections (package capture). The
+	// Dialer must tell of each connection what Watch wants to know.
+	Packets bool
 }
 
 // Defaults of Config.
@@ -99,10 +102,11 @@ type waits struct {
 	dial   time.Duration // for the Dialer
 	linger time.Duration // for a page or a target to go on, after the other side has ended
 	flush  time.Duration // for the target to take what a page left behind
+	settle time.Duration // for a write to say that the target has reset the connection
 	close  time.Duration // for ERROR and the closing handshake
 }
 
-var defaultWaits = waits{open: 10 * time.Second, dial: 30 * time.Second, linger: 5 * time.Second, flush: 10 * time.Second, close: 5 * time.Second}
+var defaultWaits = waits{open: 10 * time.Second, dial: 30 * time.Second, linger: 5 * time.Second, flush: 10 * time.Second, settle: 50 * time.Millisecond, close: 5 * time.Second}
 
 // Relay is an http.Handler: mount it where pages open their tunnels.
 type Relay struct {

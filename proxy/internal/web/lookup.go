@@ -98,11 +98,5 @@ func sendJSON(w http.ResponseWriter, status int, value any) {
 		plain(w, http.StatusInternalServerError, "The answer could not be written down.\n")
 		return
 	}
-	body = append(body, '\n')
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	answer(w, status, "application/json", append(body, '\n'))
 }

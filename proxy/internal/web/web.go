@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -60,7 +59,10 @@ type Offer struct {
 // Instrument says what a page may ask for in its wishes (tunnel.Open.Wants).
 type Instrument struct {
 	TCPInfo bool   `json:"tcpinfo"`
-	Why     string `json:"why,omitempty"` // it is not to be had
+	Why     string `json:"why,omitempty"` // there is no TCPInfo
+	Packets bool   `json:"packets"`
+	// WhyNoPackets is for people, like Why.
+	WhyNoPackets string `json:"whyNoPackets,omitempty"`
 }
 
 // Web is the handler of all routes.
@@ -201,10 +203,7 @@ func (s *Web) ready(w http.ResponseWriter) {
 }
 
 func (s *Web) sendOffer(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Length", strconv.Itoa(len(s.offer)))
-	_, _ = w.Write(s.offer)
+	answer(w, http.StatusOK, "application/json", s.offer)
 }
 
 // sendMessage hands out a stored message. It is somebody's text, so the browser
@@ -226,13 +225,9 @@ func (s *Web) sendMessage(w http.ResponseWriter, r *http.Request) {
 		plain(w, http.StatusInternalServerError, "The message could not be read.\n")
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Content-Disposition", `attachment; filename="message.eml"`)
-	h.Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(message)))
-	_, _ = w.Write(message)
+	w.Header().Set("Content-Disposition", `attachment; filename="message.eml"`)
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
+	answer(w, http.StatusOK, plainText, message)
 }
 
 func (s *Web) sendFile(w http.ResponseWriter, r *http.Request) {
@@ -246,12 +241,19 @@ func (s *Web) sendFile(w http.ResponseWriter, r *http.Request) {
 	plain(w, http.StatusNotFound, "There is nothing at this address. The page is at /.\n")
 }
 
+const plainText = "text/plain; charset=utf-8"
+
 // plain answers in words.
 func plain(w http.ResponseWriter, status int, text string) {
+	answer(w, status, plainText, []byte(text))
+}
+
+// answer sends what is true now, and perhaps not later.
+func answer(w http.ResponseWriter, status int, contentType string, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text)
+	_, _ = w.Write(body)
 }

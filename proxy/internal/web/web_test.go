@@ -51,7 +51,7 @@ func testConfig(origins ...string) Config {
 			Version:    "0.1.0",
 			Practice:   &practice.Info{Host: "mail.practice.test", Ports: practice.Ports{SMTP: 25, Submission: 587, Submissions: 465, LMTP: 24}, Username: "ada", Password: "engine", CA: "PEM", Tricks: []practice.Trick{{To: "reject@example.net", Reply: "550 5.1.1 No"}}},
 			Live:       policy.Live{Allow: []string{"mx.example.net:25"}},
-			Instrument: Instrument{TCPInfo: true},
+			Instrument: Instrument{TCPInfo: true, WhyNoPackets: "not asked for"},
 		},
 		Message: func(id string) ([]byte, error) {
 			switch id {
@@ -242,11 +242,11 @@ func TestConfigAnswer(t *testing.T) {
 	assert.JSONEq(t, `{"version":"0.1.0",
 		"practice":{"host":"mail.practice.test","ports":{"smtp":25,"submission":587,"submissions":465,"lmtp":24},"username":"ada","password":"engine","ca":"PEM",
 			"tricks":[{"to":"reject@example.net","reply":"550 5.1.1 No"}]},
-		"live":{"public":false,"allow":["mx.example.net:25"]},"instrument":{"tcpinfo":true},"lookup":false}`, body(t, res))
+		"live":{"public":false,"allow":["mx.example.net:25"]},"instrument":{"tcpinfo":true,"packets":false,"whyNoPackets":"not asked for"},"lookup":false}`, body(t, res))
 
 	cfg := testConfig()
-	cfg.Offer = Offer{Version: "0.1.0", Live: policy.New(policy.Config{}).Live(), Instrument: Instrument{Why: "not here"}}
-	assert.JSONEq(t, `{"version":"0.1.0","practice":null,"live":{"public":false,"allow":[]},"instrument":{"tcpinfo":false,"why":"not here"},"lookup":false}`, body(t, get(t, cfg, "/api/v1/config")))
+	cfg.Offer = Offer{Version: "0.1.0", Live: policy.New(policy.Config{}).Live(), Instrument: Instrument{Why: "not here", Packets: true}}
+	assert.JSONEq(t, `{"version":"0.1.0","practice":null,"live":{"public":false,"allow":[]},"instrument":{"tcpinfo":false,"why":"not here","packets":true},"lookup":false}`, body(t, get(t, cfg, "/api/v1/config")))
 }
 
 func TestMessage(t *testing.T) {
