@@ -232,8 +232,8 @@ func TestTraceVocabulary(t *testing.T) {
 		assert.Contains(t, entries, "error."+string(code))
 	}
 	for layer, kinds := range map[trace.Layer][]trace.Kind{
-		trace.LayerTunnel: {trace.KindResolving, trace.KindAddresses, trace.KindDialing, trace.KindOpened},
-		trace.LayerDNS:    {trace.KindQuery, trace.KindAnswer},
+		trace.LayerTunnel: {trace.KindResolving, trace.KindAddresses, trace.KindDialing, trace.KindFailed, trace.KindOpened},
+		trace.LayerDNS:    {trace.KindQuery, trace.KindAnswer, trace.KindLookup, trace.KindPolicy},
 		trace.LayerIP:     {trace.KindPacket},
 		trace.LayerUDP:    {trace.KindDatagram},
 		trace.LayerTCP:    {trace.KindSegment, trace.KindAnalysis, trace.KindState},

@@ -3,7 +3,8 @@
 //
 // A finding says in a sentence what was seen in this session. What that means
 // and what to do about it are in the entry "finding.<id>" of package book. The
-// rules know nothing but the trace: no DNS, no list of servers, no other session.
+// rules know nothing but the trace: what the DNS says is known where the session
+// asked, and there is no list of servers and no other session.
 package diagnose
 
 import (
@@ -16,9 +17,11 @@ import (
 const ids = "auth-before-tls auth-changed auth-equals-form auth-only-after-tls auth-plain-only " +
 	"banner-leaks-version banner-name-mismatch binarymime-without-chunking " +
 	"cert-expired cert-expires-soon cert-name-mismatch cert-not-yet-valid cert-untrusted closed-without-quit " +
-	"early-talker enhanced-codes-missing greylisting-likely incomplete-chain malformed-reply " +
-	"no-8bitmime no-pipelining no-size no-starttls pipelining-broken plaintext-after-220 policy-vs-user postmaster-refused " +
-	"size-below-message slow-greeting slow-reply smtputf8-without-8bitmime starttls-refused starttls-stripped " +
+	"dane-mismatch early-talker enhanced-codes-missing greylisting-likely incomplete-chain malformed-reply " +
+	"mta-sts-broken mta-sts-mx-mismatch mx-is-alias mx-without-address " +
+	"no-8bitmime no-dane no-dmarc no-fcrdns no-mta-sts no-pipelining no-size no-spf no-starttls no-tls-rpt null-mx " +
+	"pipelining-broken plaintext-after-220 policy-vs-user postmaster-refused " +
+	"several-dmarc several-spf size-below-message slow-greeting slow-reply smtputf8-without-8bitmime starttls-refused starttls-stripped " +
 	"vrfy-discloses weak-tls wrong-tls-mode"
 
 // IDs are those of all findings that there can be.
@@ -38,6 +41,7 @@ func Findings(t *trace.Trace) []trace.Finding {
 	f.handshakes()
 	f.offers()
 	f.authentication()
+	f.domain()
 	f.ends()
 	for i := range f.found {
 		for j := i; j > 0 && before(&f.found[j], &f.found[j-1]); j-- {
@@ -59,20 +63,22 @@ func rank(f *trace.Finding) int {
 }
 
 // say notes a finding. Said again, it is more evidence for what was found first.
-func (f *facts) say(id string, severity trace.Severity, text string, event int) {
+func (f *facts) say(id string, severity trace.Severity, text string, events ...int) {
 	seen := f.finding(id)
 	if seen == nil {
 		f.found = append(f.found, trace.Finding{ID: id, Severity: severity, Text: smtp.Escape(text)})
 		seen = &f.found[len(f.found)-1]
 	}
-	at := len(seen.Events)
-	for at > 0 && seen.Events[at-1] > event {
-		at--
-	}
-	if at == 0 || seen.Events[at-1] != event {
-		seen.Events = append(seen.Events, event)
-		copy(seen.Events[at+1:], seen.Events[at:])
-		seen.Events[at] = event
+	for _, event := range events {
+		at := len(seen.Events)
+		for at > 0 && seen.Events[at-1] > event {
+			at--
+		}
+		if at == 0 || seen.Events[at-1] != event {
+			seen.Events = append(seen.Events, event)
+			copy(seen.Events[at+1:], seen.Events[at:])
+			seen.Events[at] = event
+		}
 	}
 }
 

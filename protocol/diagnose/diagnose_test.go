@@ -76,14 +76,16 @@ var rejected = failed("rcpt", trace.CodeRejected)
 // refusedMail is when a reply decided it.
 var refusedMail = trace.Result{Outcome: trace.Rejected, Phase: "mail", Error: &trace.ErrorInfo{Code: trace.CodeRejected}, Reply: &trace.ResultReply{Code: 552}}
 
-// Each case is about one rule: what it finds, or, without a severity, that it does not.
-var cases = []struct {
+// ruleCase is about one rule: what it finds, or, without a severity, that it does not.
+type ruleCase struct {
 	id, name string
 	session
 	severity trace.Severity
 	text     string
 	events   []string // their texts
-}{
+}
+
+var cases = []ruleCase{
 	{id: "slow-greeting", name: "over 5 s", session: session{script: script{"+8s", "OPEN", "+5.1s", greeting}},
 		severity: trace.Note, text: "The greeting took 5.1 s.", events: []string{greeting[3:]}},
 	{id: "slow-greeting", name: "connecting does not count", session: session{script: script{"+8s", "OPEN", "+5s", greeting}}},
@@ -368,7 +370,7 @@ var cases = []struct {
 
 func TestRules(t *testing.T) {
 	found, silent := map[string]bool{}, map[string]bool{}
-	for _, c := range cases {
+	for _, c := range slices.Concat(cases, domainCases) {
 		t.Run(c.id+"/"+c.name, func(t *testing.T) {
 			tr := c.trace(t)
 			findings := diagnose.Findings(tr)
@@ -436,7 +438,7 @@ func TestTextIsEscaped(t *testing.T) {
 
 // A saved trace is whatever somebody wrote.
 func FuzzFindings(f *testing.F) {
-	for _, c := range cases {
+	for _, c := range slices.Concat(cases, domainCases) {
 		b, err := json.Marshal(c.trace(f))
 		require.NoError(f, err)
 		f.Add(b)

@@ -26,6 +26,11 @@ type facts struct {
 	desync, closed *trace.Event
 	unanswered     []*trace.Event // what the client sent and got no reply to
 
+	opened  trace.TunnelData
+	lookups []lookup         // in the order of their answers
+	policy  trace.PolicyData // of MTA-STS, at the event policed
+	policed int
+
 	found []trace.Finding
 }
 
@@ -72,6 +77,13 @@ func gather(t *trace.Trace) *facts {
 		switch e.Kind {
 		case trace.KindOpened:
 			since = e.T
+			read(e, &f.opened)
+		case trace.KindLookup:
+			f.lookup(e)
+		case trace.KindPolicy:
+			if read(e, &f.policy) {
+				f.policed = e.N
+			}
 		case trace.KindSegment:
 			if len(f.turns) == 0 && e.From == trace.HostClient { // until the last of the three that open a connection
 				since = e.T

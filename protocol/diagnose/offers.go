@@ -17,9 +17,7 @@ func (f *facts) greetings() {
 	name := greeting.domain()
 	for _, t := range f.turns {
 		if other := t.domain(); t.is("EHLO HELO LHLO") && name != "" && other != "" && !strings.EqualFold(name, other) {
-			text := "The server greets as " + name + " and answers " + t.Verb + " as " + other + "."
-			f.say("banner-name-mismatch", trace.Note, text, greeting.event)
-			f.say("banner-name-mismatch", trace.Note, text, t.event)
+			f.say("banner-name-mismatch", trace.Note, "The server greets as "+name+" and answers "+t.Verb+" as "+other+".", greeting.event, t.event)
 		}
 	}
 	if _, text, _ := strings.Cut(greeting.text(), " "); hasVersion(text) {
@@ -106,9 +104,7 @@ func (f *facts) authentication() {
 		f.say("auth-only-after-tls", trace.Error, "Before TLS the server offers STARTTLS and no AUTH, and this session was to sign in without TLS.", f.clear.event)
 	}
 	if before != "" && after != "" && (more(before, after) || more(after, before)) {
-		text := "Before TLS the server offers AUTH " + before + ", in TLS AUTH " + after + "."
-		f.say("auth-changed", trace.Chat, text, f.clear.event)
-		f.say("auth-changed", trace.Chat, text, f.offer.event)
+		f.say("auth-changed", trace.Chat, "Before TLS the server offers AUTH "+before+", in TLS AUTH "+after+".", f.clear.event, f.offer.event)
 	}
 	if after != "" && !more(after, readable) && !common(after, "EXTERNAL") {
 		f.say("auth-plain-only", trace.Chat, "In TLS the server offers AUTH "+after+" and nothing else.", f.offer.event)

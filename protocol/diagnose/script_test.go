@@ -16,7 +16,9 @@ import (
 // script is a session as its trace tells it, an event a line:
 //
 //	+3s            time goes by
-//	OPEN           the connection is there
+//	OPEN           the connection is there, with a host and its address where that matters
+//	DNS MX a ok b|c  the records b and c of a; AD in place of ok with DNSSEC
+//	POLICY a b     the MTA-STS policy of mode a for b, or "- b" for none, because of b
 //	S: 250-a|250 b a reply to the oldest command that has none, or the greeting; | is a line end
 //	S? 250 a       a reply that no command asked for
 //	S~ oops        bytes that are no reply
@@ -94,7 +96,12 @@ func (w *writer) step(line string, tls trace.HandshakeData) {
 	op, arg, _ := strings.Cut(line, " ")
 	switch op {
 	case "OPEN":
-		w.add(trace.LayerTunnel, trace.KindOpened, "", nil, "connected", trace.TunnelData{})
+		host, address, _ := strings.Cut(arg, " ")
+		w.add(trace.LayerTunnel, trace.KindOpened, "", nil, "connected", trace.TunnelData{Host: host, Port: 25, Address: address})
+	case "DNS":
+		w.lookup(arg)
+	case "POLICY":
+		w.policy(arg)
 	case "S:", "S?":
 		w.reply(arg, op == "S?")
 	case "S~":
@@ -182,4 +189,55 @@ func extensions(lines []string) (list []trace.Extension) {
 		}
 	}
 	return list
+}
+
+// lookup writes what a resolver said to the proxy: an RCODE for ok where it is another, "-"
+// where nobody answered, "withheld" and "omitted" where the proxy does not tell all.
+func (w *writer) lookup(arg string) {
+	words := strings.SplitN(arg+" ", " ", 4)
+	d := trace.LookupData{Name: words[1], Type: words[0], RCode: words[2], Records: []trace.ResourceRecord{}, AD: words[2] == "AD"}
+	switch d.RCode {
+	case "ok", "AD":
+		d.RCode = "NOERROR"
+	case "-":
+		d.RCode, d.Problem = "", "No resolver answered."
+	case "withheld":
+		d.RCode, d.Withheld = "NOERROR", 1
+	case "omitted":
+		d.RCode, d.Omitted = "NOERROR", 1
+	}
+	for value := range strings.SplitSeq(strings.TrimSpace(words[3]), "|") {
+		r := trace.ResourceRecord{Name: d.Name, Type: d.Type, Data: value}
+		if host, ok := strings.CutPrefix(value, "CNAME "); ok {
+			r.Type, r.Host = "CNAME", host
+		}
+		switch r.Type {
+		case "A", "AAAA":
+			r.Address = value
+		case "PTR":
+			r.Host = value
+		case "MX":
+			_, r.Host, _ = strings.Cut(value, " ")
+		case "TXT":
+			r.Text = value
+		}
+		if value != "" {
+			d.Records = append(d.Records, r)
+		}
+	}
+	w.add(trace.LayerDNS, trace.KindLookup, "", nil, d.Type+" "+d.Name, d)
+}
+
+func (w *writer) policy(arg string) {
+	mode, rest, _ := strings.Cut(arg, " ")
+	d := trace.PolicyData{Domain: "example.net", URL: "https://mta-sts.example.net/.well-known/mta-sts.txt"}
+	switch mode {
+	case "-":
+		d.Problem = rest
+	case "unfetched":
+		d.URL, d.Problem = "", rest
+	default:
+		d.Mode, d.MX = mode, strings.Fields(rest)
+	}
+	w.add(trace.LayerDNS, trace.KindPolicy, "", nil, "policy", d)
 }

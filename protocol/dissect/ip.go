@@ -22,7 +22,13 @@ const (
 
 // Packet takes apart one IP packet: IPv4 or IPv6, TCP or UDP inside, and DNS in
 // that. The payload of TCP is one field; what it means is for others to say.
-func Packet(ip []byte) []trace.Field {
+func Packet(ip []byte) []trace.Field { return packet(ip, (*cutter).udp) }
+
+// TCPPacket is Packet for a program that sees no datagrams of UDP: it takes none apart,
+// and so needs to know nothing of the DNS.
+func TCPPacket(ip []byte) []trace.Field { return packet(ip, func(*cutter, datagram) {}) }
+
+func packet(ip []byte, udp func(*cutter, datagram)) []trace.Field {
 	c := &cutter{b: ip, end: len(ip)}
 	d, problem := parseDatagram(ip)
 	switch {
@@ -47,7 +53,7 @@ func Packet(ip []byte) []trace.Field {
 	case d.protocol == protocolTCP:
 		c.tcp(d)
 	case d.protocol == protocolUDP:
-		c.udp(d)
+		udp(c, d)
 	}
 	c.leaf(0, c.end, "payload", "ip.payload", byteCount(c.end-c.pos))
 	c.leaf(0, len(ip), "rest", "field.rest", "after the end of the packet")

@@ -8,6 +8,7 @@ package export
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"smtpscope/protocol/trace"
 )
@@ -46,10 +47,7 @@ func Write(w io.Writer, t *trace.Trace, r Request) error {
 	}
 	switch r.Format {
 	case PCAPNG:
-		c := Segments(t)
-		if t.Meta.Mode == trace.ModeLab {
-			c = Packets(t, r.Host)
-		}
+		c := capture(t, r.Host)
 		c.Secrets = r.Keys
 		return WritePCAPNG(w, c)
 	case Text:
@@ -62,6 +60,17 @@ func Write(w io.Writer, t *trace.Trace, r Request) error {
 		return text(w, command(t, r.Format))
 	}
 	return fmt.Errorf("export: there is no format %q", r.Format)
+}
+
+// capture is what there is of packets, and in a session of which none was captured what there could have been.
+func capture(t *trace.Trace, host string) Capture {
+	switch {
+	case t.Meta.Mode == trace.ModeLab:
+		return Packets(t, host)
+	case slices.ContainsFunc(t.Events, isCaptured):
+		return Captured(t)
+	}
+	return Segments(t)
 }
 
 func text(w io.Writer, s string) error {

@@ -106,6 +106,100 @@ The server refused the message.
 	assert.Contains(t, written(t, tr, export.Request{Format: export.Text, Secrets: true}), "AUTH PLAIN c2VjcmV0\n")
 }
 
+// A connection whose SYN was lost took no round trip: the timer took most of it (RFC 6298, 5.7).
+func TestConnectionsThatWereMeasured(t *testing.T) {
+	measured := func(s ...trace.SampleData) string {
+		rec := trace.NewRecorder(trace.Meta{Tool: "smtpscope/test", Mode: trace.ModeLive, Hosts: []trace.Host{}}, func() time.Time { return start }, nil)
+		rec.Add(trace.Event{Layer: trace.LayerTunnel, Kind: trace.KindOpened, Src: trace.Measured,
+			Data: trace.Encode(trace.TunnelData{Host: "192.0.2.1", Port: 25, Address: "192.0.2.1:25", Connect: 1012 * time.Millisecond})})
+		for _, d := range s {
+			d.State = "ESTABLISHED"
+			rec.Add(trace.Event{Layer: trace.LayerTCP, Kind: trace.KindSample, Src: trace.Measured, Data: trace.Encode(d)})
+		}
+		return written(t, decoded(t, rec.Finish(trace.Result{Outcome: trace.Accepted, Phase: "quit"})), export.Request{Format: export.Text})
+	}
+	for _, c := range []struct {
+		samples []trace.SampleData
+		want    string
+	}{
+		{nil, "1 round trip, 1012 ms"},
+		{[]trace.SampleData{{RTT: 12 * time.Millisecond}}, "1 round trip, 1012 ms"},
+		{[]trace.SampleData{{RTT: 12 * time.Millisecond, Retransmits: 1}}, "1012 ms, its SYN was sent twice; the round trip is 12.0 ms"},
+		{[]trace.SampleData{{Retransmits: 2}}, "1012 ms, its SYN was sent 3 times"},
+		{[]trace.SampleData{{}, {Retransmits: 1}}, "1 round trip, 1012 ms"}, // what was sent again later is no SYN
+	} {
+		assert.Contains(t, measured(c.samples...), "-- TCP connection to 192.0.2.1:25, "+c.want+"\n")
+	}
+}
+
+// Of the addresses of a name each that is dialed is a row, and the look-up belongs to the first.
+func TestAddressesThatAreRaced(t *testing.T) {
+	rec := trace.NewRecorder(trace.Meta{Tool: "smtpscope/test", Mode: trace.ModeLive, Hosts: []trace.Host{{ID: trace.HostClient}, {ID: trace.HostServer}}}, func() time.Time { return start }, nil)
+	add := func(kind trace.Kind, address, text string) {
+		rec.Add(trace.Event{Layer: trace.LayerTunnel, Kind: kind, Src: trace.Measured, Text: text,
+			Data: trace.Encode(trace.TunnelData{Host: "mx.example.net", Port: 25, Address: address, Connect: 2 * time.Millisecond})})
+	}
+	const six, slow, four = "[2001:db8::25]:25", "[2001:db8::26]:25", "192.0.2.1:25"
+	for _, host := range []string{"mx1", "mx2"} {
+		add(trace.KindResolving, "", "looking up "+host)
+		add(trace.KindAddresses, "", host+" is known")
+		add(trace.KindDialing, six, "connecting to "+six)
+		add(trace.KindDialing, slow, "connecting to "+slow)
+		add(trace.KindFailed, six, "could not connect to "+six+": connection refused, after 1ms")
+	}
+	add(trace.KindDialing, four, "connecting to "+four)
+	add(trace.KindOpened, four, "connected to "+four)
+	tr := decoded(t, rec.Finish(trace.Result{Outcome: trace.Accepted, Phase: "quit"}))
+	var lines []string
+	for line := range strings.Lines(written(t, tr, export.Request{Format: export.Text})) {
+		if _, row, ok := strings.Cut(line, " -- "); ok {
+			lines = append(lines, strings.TrimSpace(row))
+		}
+	}
+	assert.Equal(t, []string{
+		"could not connect to " + six + ": connection refused, after 1ms",
+		"connecting to " + slow + ", given up",
+		"could not connect to " + six + ": connection refused, after 1ms",
+		"connecting to " + slow + ", given up",
+		"TCP connection to " + four + ", 1 round trip, 2.00 ms",
+	}, lines)
+	picture := written(t, tr, export.Request{Format: export.SVG})
+	assert.Contains(t, picture, "connecting to "+slow)
+	assert.Equal(t, 4, strings.Count(picture, `class="s t s-bad"`), "a cross where no connection came about")
+}
+
+// A session with a domain is one with the mail server that was tried last, and what was asked of the DNS
+// at its side is one row.
+func TestDomain(t *testing.T) {
+	plan := []byte(`{"target":{"mode":"live","host":"","domain":"example.net","port":25},"security":"starttls","messages":[{"from":"a@example.org","to":["b@example.net"]}]}`)
+	rec := trace.NewRecorder(trace.Meta{Tool: "smtpscope/test", Mode: trace.ModeLive, Plan: plan, Hosts: []trace.Host{{ID: trace.HostServer, Name: "example.net"}}}, func() time.Time { return start }, nil)
+	dns := func(kind trace.Kind, text string, data any) {
+		rec.Add(trace.Event{Layer: trace.LayerDNS, Kind: kind, Src: trace.Measured, From: trace.HostClient, To: trace.HostProxy, Text: text, Data: trace.Encode(data)})
+	}
+	none := []trace.ResourceRecord{}
+	dns(trace.KindLookup, "MX example.net: 10 mx1.example.net, 20 mx2.example.net", trace.LookupData{Name: "example.net", Type: "MX", Records: none, AD: true, Took: 3 * time.Millisecond})
+	for i, host := range []string{"mx1.example.net", "mx2.example.net"} {
+		rec.Add(trace.Event{Layer: trace.LayerTunnel, Kind: trace.KindResolving, Src: trace.Measured, Text: "looking up " + host, Data: trace.Encode(trace.TunnelData{Host: host, Port: 25})})
+		dns(trace.KindLookup, "TXT "+host+": none", trace.LookupData{Name: host, Type: "TXT", Records: none})
+		kind := []trace.Kind{trace.KindFailed, trace.KindOpened}[i]
+		rec.Add(trace.Event{Layer: trace.LayerTunnel, Kind: kind, Src: trace.Measured, Text: "could not connect", Data: trace.Encode(trace.TunnelData{Host: host, Port: 25, Address: "192.0.2.1:25", Connect: time.Millisecond})})
+	}
+	dns(trace.KindPolicy, "MTA-STS policy of example.net: none. It is not there.", trace.PolicyData{Domain: "example.net", Problem: "It is not there."})
+	tr := decoded(t, rec.Finish(trace.Result{Outcome: trace.Accepted, Phase: "quit"}))
+	assert.Contains(t, written(t, tr, export.Request{Format: export.Text}), `
+   1       0.0 ms  -- MX example.net: 10 mx1.example.net, 20 mx2.example.net, 3.00 ms, DNSSEC
+   2       0.0 ms  -- could not connect
+   3       0.0 ms  -- 3 more answers of the DNS
+                      TXT mx1.example.net: none
+                      TXT mx2.example.net: none
+                      MTA-STS policy of example.net: none. It is not there.
+   4       0.0 ms  -- TCP connection to 192.0.2.1:25, 1 round trip, 1.00 ms
+`)
+	assert.Contains(t, written(t, tr, export.Request{Format: export.Markdown}), "# SMTP session with mx2.example.net, port 25, for example.net\n")
+	assert.Contains(t, written(t, tr, export.Request{Format: export.Swaks}), "swaks --server mx2.example.net")
+	assert.Contains(t, written(t, tr, export.Request{Format: export.OpenSSL}), "mx2.example.net:25")
+}
+
 // Nothing of what is secret leaves without being asked for, in any format.
 func TestNothingSecretUnlessAsked(t *testing.T) {
 	blob := base64.StdEncoding.EncodeToString([]byte("\x00ada\x00" + password))

@@ -14,8 +14,7 @@ import (
 // Packets is what a capture on one host of a lab would have seen: the packets that
 // it sent when it sent them, and those that reached it when they did, with the bit
 // that was flipped on the way. Packets of which the trace kept only the head are
-// left out, and counted in the comment. A session that was not in a lab has no
-// packets: see Segments.
+// left out, and counted in the comment.
 func Packets(t *trace.Trace, host string) Capture {
 	c := Capture{
 		OS: "simulated", Application: t.Meta.Tool,
@@ -64,6 +63,42 @@ func Packets(t *trace.Trace, host string) Capture {
 		c.Comment += fmt.Sprintf(" %d packets are missing: of so many the trace keeps only the heads.", elided)
 	}
 	return c
+}
+
+// Captured are the packets that the proxy captured, at the times of its clock. Of many packets
+// the trace has only the heads; then so has the capture.
+func Captured(t *trace.Trace) Capture {
+	c := Capture{
+		Application: t.Meta.Tool, Comment: "Captured at the proxy, of the connection to the mail server alone. Times are those of the clock there." +
+			" A network card may divide what the proxy sends, and fill in checksums, after the capture; what comes may have been joined before.",
+		Interfaces: []Interface{{Name: name(t, trace.HostProxy), Description: "captured at the proxy"}},
+	}
+	short := int64(0)
+	for _, e := range t.Events {
+		if !isCaptured(e) {
+			continue
+		}
+		var d trace.PacketData
+		if json.Unmarshal(e.Data, &d) != nil {
+			continue
+		}
+		b, whole := t.Streams[trace.Packets].Bytes(e.At.Off, e.At.Len)
+		if !whole {
+			short++
+		}
+		if d.Captured.IsZero() { // in a trace from elsewhere
+			d.Captured = t.Meta.Started.Add(time.Duration(e.T))
+		}
+		c.Packets = append(c.Packets, Packet{Time: d.Captured, Bytes: b, Length: int(e.At.Len)})
+	}
+	if short > 0 {
+		c.Comment += fmt.Sprintf(" Of %s only the heads are here, as in the trace: TLS cannot be opened behind the first.", count(short, "packet"))
+	}
+	return c
+}
+
+func isCaptured(e trace.Event) bool {
+	return e.Src == trace.Captured && e.At != nil && e.At.Stream == trace.Packets
 }
 
 // arrival is a packet under way to the host.

@@ -32,6 +32,7 @@ type Packet struct {
 	Time      time.Time
 	Interface int // index into Capture.Interfaces
 	Bytes     []byte
+	Length    int // of the packet, where Bytes are only the head of it
 	Comment   string
 }
 
@@ -149,7 +150,7 @@ func (o *blocks) packet(p Packet) {
 	o.u32(uint32(t >> 32))
 	o.u32(uint32(t))
 	o.u32(uint32(len(p.Bytes)))
-	o.u32(uint32(len(p.Bytes)))
+	o.u32(uint32(max(p.Length, len(p.Bytes))))
 	o.padded(p.Bytes)
 	o.options(option{optionComment, p.Comment})
 	o.end()

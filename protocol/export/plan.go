@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -11,8 +12,9 @@ import (
 // has all of it, and what it takes to run one.
 type plan struct {
 	Target struct {
-		Host string `json:"host"`
-		Port int    `json:"port"`
+		Host   string `json:"host"`
+		Domain string `json:"domain"` // whose mail servers were tried
+		Port   int    `json:"port"`
 	} `json:"target"`
 	Security string `json:"security"`
 	TLS      struct {
@@ -54,16 +56,29 @@ type message struct {
 	Data string   `json:"data"`
 }
 
-// planOf reads the plan of a trace; one that is not there says nothing.
+// planOf reads the plan of a trace; one that is not there says nothing. Where it
+// names a domain, its host is the mail server that was tried last.
 func planOf(t *trace.Trace) (p plan) {
 	_ = json.Unmarshal(t.Meta.Plan, &p) // likewise one that says something else
+	if p.Target.Domain == "" {
+		return p
+	}
+	for i := range t.Events {
+		if e := &t.Events[i]; e.Layer == trace.LayerTunnel {
+			p.Target.Host = cmp.Or(data[trace.TunnelData](e).Host, p.Target.Host)
+		}
+	}
+	p.TLS.ServerName = cmp.Or(p.TLS.ServerName, p.Target.Host)
 	return p
 }
 
 // where is the server that the plan names, else the trace.
 func (p plan) where(t *trace.Trace) string {
-	if p.Target.Host == "" {
+	switch {
+	case p.Target.Host == "":
 		return name(t, trace.HostServer)
+	case p.Target.Domain != "":
+		return fmt.Sprintf("%s, port %d, for %s", p.Target.Host, p.Target.Port, p.Target.Domain)
 	}
 	return fmt.Sprintf("%s, port %d", p.Target.Host, p.Target.Port)
 }

@@ -43,16 +43,18 @@ type reader struct {
 	secrets bool
 	list    []*row
 	number  int
-	connect *row
-	tls     *row // the handshake, until it is over
-	shaken  *row // the handshake that is over
+	dials   map[string]*row // connections that are being made, by address; "" while the name is looked up
+	opened  *row            // the connection, until it has been measured
+	tls     *row            // the handshake, until it is over
+	shaken  *row            // the handshake that is over
 	pause   *row
 	queries map[string]*row
+	asked   *row // of the DNS at the side of the session
 }
 
 // rowsOf reads a trace. What secrets hide shows only when they are asked for.
 func rowsOf(t *trace.Trace, secrets bool) []*row {
-	r := reader{t: t, secrets: secrets, queries: map[string]*row{}}
+	r := reader{t: t, secrets: secrets, queries: map[string]*row{}, dials: map[string]*row{}}
 	for i := range t.Events {
 		r.read(&t.Events[i])
 	}
@@ -92,11 +94,7 @@ func (r *reader) fold(into **row, e *trace.Event) *row {
 func (r *reader) read(e *trace.Event) {
 	switch e.Layer {
 	case trace.LayerTunnel:
-		row := r.fold(&r.connect, e)
-		row.event, row.main, row.from, row.to = e, e.Text, trace.HostClient, trace.HostServer
-		if d := data[trace.TunnelData](e); e.Kind == trace.KindOpened {
-			row.main, row.par = "TCP connection to "+d.Address, "1 round trip, "+duration(int64(d.Connect))
-		}
+		r.readTunnel(e)
 	case trace.LayerTLS:
 		r.readTLS(e)
 	case trace.LayerSMTP:
@@ -104,6 +102,10 @@ func (r *reader) read(e *trace.Event) {
 	case trace.LayerApp:
 		r.readApp(e)
 	case trace.LayerDNS:
+		if e.Kind == trace.KindLookup || e.Kind == trace.KindPolicy {
+			r.readLookup(e)
+			return
+		}
 		question, _, _ := strings.Cut(e.Text, "?")
 		if e.Kind == trace.KindQuery {
 			row := r.add(e)
@@ -117,12 +119,77 @@ func (r *reader) read(e *trace.Event) {
 	case trace.LayerMail:
 		r.add(e).main = mailWords(r.t, e)
 	case trace.LayerTCP:
-		if e.Kind == trace.KindSegment {
+		switch {
+		case e.Kind == trace.KindSegment:
 			r.readPacket(e)
+		case e.Kind == trace.KindSample && r.opened != nil:
+			r.readFirstSample(e)
 		}
 	default:
 		r.readPacket(e)
 	}
+}
+
+// readTunnel gives every address that is dialed a row, the first one together with the look-up.
+func (r *reader) readTunnel(e *trace.Event) {
+	d := data[trace.TunnelData](e)
+	if e.Kind == trace.KindResolving {
+		r.giveUp()
+	}
+	row := r.dials[d.Address]
+	if row == nil {
+		row = r.dials[""]
+	}
+	r.fold(&row, e)
+	row.event, row.main, row.from, row.to = e, e.Text, trace.HostClient, trace.HostServer
+	delete(r.dials, "")
+	r.dials[d.Address] = row
+	switch e.Kind {
+	case trace.KindFailed:
+		row.bad = true
+		delete(r.dials, d.Address)
+	case trace.KindOpened:
+		row.main, row.par = "TCP connection to "+d.Address, "1 round trip, "+duration(int64(d.Connect))
+		r.opened = row
+		delete(r.dials, d.Address)
+		r.giveUp()
+	}
+}
+
+// giveUp ends the attempts that nobody waits for any more.
+func (r *reader) giveUp() {
+	for _, row := range r.dials {
+		row.bad, row.note = true, "given up"
+	}
+	clear(r.dials)
+}
+
+// readFirstSample tells a connection whose SYN was lost (RFC 6298, 5.7), which took no mere round trip.
+func (r *reader) readFirstSample(e *trace.Event) {
+	d, row := data[trace.SampleData](e), r.opened
+	r.opened = nil
+	if d.Retransmits == 0 {
+		return
+	}
+	times := "twice"
+	if d.Retransmits > 1 {
+		times = strconv.Itoa(d.Retransmits+1) + " times"
+	}
+	row.par, row.note = duration(int64(data[trace.TunnelData](row.event).Connect)), "its SYN was sent "+times
+	if d.RTT > 0 {
+		row.note += "; the round trip is " + duration(int64(d.RTT))
+	}
+}
+
+// readLookup adds what begins a session with a domain, and in one row what was asked besides.
+func (r *reader) readLookup(e *trace.Event) {
+	if d := data[trace.LookupData](e); d.Type == "MX" {
+		r.add(e).par = remarks(d.Took > 0, duration(int64(d.Took)), d.AD, "DNSSEC")
+		return
+	}
+	row := r.fold(&r.asked, e)
+	row.main = count(int64(len(row.events)), "more answer") + " of the DNS"
+	row.lines = append(append([]string{row.main}, row.lines[min(1, len(row.lines)):]...), e.Text)
 }
 
 func (r *reader) readTLS(e *trace.Event) {

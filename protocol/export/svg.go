@@ -125,6 +125,9 @@ func (d *drawing) header() {
 		}
 		d.y = 58
 	}
+	if _, own := d.lanes[trace.HostProxy]; !own { // it stands where the page does
+		d.lanes[trace.HostProxy] = laneFirst
+	}
 	d.y = 82
 	if len(d.hosts) > 3 {
 		d.y += 28
@@ -166,7 +169,7 @@ func (d *drawing) row(r *row) {
 		d.arrow(from, to, hue(r), d.y+8+below, false)
 		d.arrow(to, from, hue(r), d.y+13+below, r.bad)
 	} else {
-		d.arrow(from, to, hue(r), d.y+10+below, r.fate != "")
+		d.arrow(from, to, hue(r), d.y+10+below, r.fate != "" || r.bad)
 	}
 	if r.event.Kind == trace.KindHandshake {
 		d.sealed = d.y + 16 + below

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -31,11 +32,13 @@ type Plan struct {
 	Seed int64 `json:"seed,omitzero"` // of all that is left to chance; default 1
 }
 
-// Target is the server to talk to.
+// Target is the server to talk to. In mode live it may be a domain in place of a
+// host: then its mail servers are tried as a sender would (RFC 5321, 5.1).
 type Target struct {
-	Mode trace.Mode `json:"mode"` // lab, practice or live
-	Host string     `json:"host"` // default in practice: PracticeHost; in the lab: see Route
-	Port int        `json:"port"` // default: by security, 25, 587 or 465; with LMTP 24
+	Mode   trace.Mode `json:"mode"` // lab, practice or live
+	Host   string     `json:"host"` // default in practice: PracticeHost; in the lab: see Route
+	Domain string     `json:"domain,omitzero"`
+	Port   int        `json:"port"` // default: by security, 25, 587 or 465, and with a domain 25 or 465; with LMTP 24
 }
 
 // PracticeHost is the name under which the proxy offers its practice server.
@@ -55,7 +58,7 @@ const (
 
 // TLS holds what the certificate is judged by.
 type TLS struct {
-	ServerName string   `json:"serverName"` // default: target.host
+	ServerName string   `json:"serverName"` // default: target.host, or the mail server of target.domain that is connected
 	CA         []string `json:"ca"`         // PEM, trusted besides the usual roots
 	Insecure   bool     `json:"insecure"`   // go on although the certificate is not trusted
 }
@@ -129,6 +132,9 @@ func (p *Plan) fillIn() {
 	if p.Target.Port == 0 && p.Options.Protocol == lmtp {
 		p.Target.Port = lmtpPort
 	}
+	if p.Target.Port == 0 && p.Target.Domain != "" && p.Security != Implicit {
+		p.Target.Port = 25
+	}
 	if p.Target.Port == 0 {
 		p.Target.Port = map[Security]int{None: 25, STARTTLS: 587, Implicit: 465}[p.Security]
 	}
@@ -143,12 +149,19 @@ func (p *Plan) check() error {
 		return errors.New(`target.mode: missing; want "lab", "practice" or "live"`)
 	case !slices.Contains([]trace.Mode{trace.ModeLab, trace.ModePractice, trace.ModeLive}, p.Target.Mode):
 		return fmt.Errorf(`target.mode: %q is unknown; want "lab", "practice" or "live"`, p.Target.Mode)
-	case p.Target.Host == "":
-		return errors.New("target.host: missing; name the mail server to talk to")
+	case p.Target.Domain != "" && p.Target.Mode != trace.ModeLive:
+		return fmt.Errorf("target.domain: its mail servers are looked up in mode live only, and this is mode %s; say target.host", p.Target.Mode)
+	case p.Target.Domain != "" && p.Target.Host != "":
+		return errors.New("target.host, target.domain: both are there; say target.host for one mail server, or target.domain for those that take a domain's mail")
+	case p.Target.Domain == "" && p.Target.Host == "":
+		return errors.New("target.host: missing; name the mail server to talk to, or in mode live in target.domain the domain whose mail servers are meant")
 	case p.Target.Port < 1 || p.Target.Port > 65535:
 		return fmt.Errorf("target.port: %d is not a port; want 1 to 65535", p.Target.Port)
 	case !slices.Contains([]Security{None, STARTTLS, Implicit}, p.Security):
 		return fmt.Errorf(`security: %q is unknown; want "none", "starttls" or "tls"`, p.Security)
+	}
+	if err := p.checkDomain(); err != nil {
+		return err
 	}
 	if err := p.Options.check(); err != nil {
 		return err
@@ -197,6 +210,21 @@ func (p *Plan) check() error {
 		if !ok || verb == "" || (when != "before" && when != "after") {
 			return fmt.Errorf(`pace.breakpoints[%d]: %q is not a breakpoint; want "before:DATA" or "after:EHLO"`, i, b)
 		}
+	}
+	return nil
+}
+
+// checkDomain wants of target.domain what may stand behind the @ of an address, and no address literal.
+func (p *Plan) checkDomain() error {
+	domain := p.Target.Domain
+	if domain == "" {
+		return nil
+	}
+	if _, err := netip.ParseAddr(domain); err == nil || domain[0] == '[' {
+		return fmt.Errorf("target.domain: %q is an address; say target.host", domain)
+	}
+	if _, err := smtp.Ehlo(domain); err != nil {
+		return fmt.Errorf("target.domain: %w", err)
 	}
 	return nil
 }

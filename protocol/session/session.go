@@ -7,6 +7,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -42,6 +43,13 @@ type Config struct {
 	// Roots are what certificates are judged by, besides tls.ca; default: those of the
 	// system. It is asked during the handshake, and must return when ctx ends.
 	Roots func(ctx context.Context) (*x509.CertPool, error)
+	// Lookup asks the DNS for the records of a type, A, AAAA, MX, TLSA, TXT or, with an
+	// address for a name, PTR; Policy fetches the MTA-STS policy of a domain. A plan with
+	// target.domain needs the former. That there is nothing is no error; those are best
+	// *tunnel.Error. Both may be called at the same time as anything else, must end by
+	// themselves when nobody answers, and return when ctx ends.
+	Lookup func(ctx context.Context, name, recordType string) (*trace.LookupData, error)
+	Policy func(ctx context.Context, domain string) (*trace.PolicyData, error)
 	// NFKC is normalisation form KC of Unicode, which SCRAM asks for (RFC 4013). Without
 	// it, it takes ASCII only.
 	NFKC   func(string) string
@@ -74,13 +82,17 @@ const (
 // be called from any goroutine.
 type Session struct {
 	config Config
-	plan   *Plan
+	plan   *Plan // of the run: with target.domain, its host is the mail server that is tried
 	rec    *trace.Recorder
 	client *smtp.Client
 	conn   *conduit
 	reader *reader
 	plot   plot
 	user   user
+	survey *survey  // nil without target.domain
+	others []string // mail servers of the domain that come after the one connected
+
+	packets packets // captured at the proxy
 
 	phase      string
 	awaited    smtp.Deadline
@@ -120,22 +132,24 @@ func New(c Config) *Session {
 		c.Hosts = []trace.Host{
 			{ID: trace.HostClient, Name: "this client"},
 			{ID: trace.HostProxy, Name: "proxy"},
-			{ID: trace.HostServer, Name: c.Plan.Target.Host},
+			{ID: trace.HostServer, Name: cmp.Or(c.Plan.Target.Host, c.Plan.Target.Domain)},
 		}
 	}
 	meta := trace.Meta{Tool: c.Tool, Mode: c.Plan.Target.Mode, Plan: c.Plan.public(), Hosts: c.Hosts}
 	if c.Plan.Target.Mode == trace.ModeLab {
 		meta.Seed = c.Plan.Seed
 	}
+	plan := *c.Plan
 	s := &Session{
-		config: c, plan: c.Plan, phase: "connect",
+		config: c, plan: &plan, phase: "connect",
 		rec:      trace.NewRecorder(meta, c.Now, c.Sink),
 		client:   smtp.NewClient(smtp.Options{Name: c.Plan.EHLO, LMTP: c.Plan.Options.Protocol == lmtp}),
-		plot:     plot{plan: c.Plan, nfkc: c.NFKC},
+		plot:     plot{plan: &plan, nfkc: c.NFKC},
 		user:     user{step: c.Plan.Pace.Step, woken: make(chan struct{}, 1)},
 		commands: map[smtp.Handle]*command{},
 	}
 	s.plot.binding = s.binding
+	s.packets.rec = s.rec
 	return s
 }
 
@@ -161,8 +175,14 @@ func (s *Session) Run(ctx context.Context) *trace.Trace {
 	if f != nil && ctx.Err() != nil {
 		f = s.afterDot(&failure{code: trace.CodeCancelled, message: "You ended the session " + s.where() + "."})
 	}
+	if s.survey != nil {
+		s.survey.end()
+	}
 	result := s.plot.verdict(s.phase, f)
 	result.RoundTrips = s.roundTrips
+	if e := result.Error; e != nil && e.Code != trace.CodeCancelled && result.Phase == "greeting" {
+		e.Message += s.elsewhere()
+	}
 	if result.Error != nil {
 		s.rec.Add(trace.Event{Layer: trace.LayerApp, Kind: trace.KindError, Src: trace.Derived,
 			Text: result.Error.Message, Data: trace.Encode(result.Error)})
@@ -221,22 +241,39 @@ func (s *Session) next() (smtp.Command, bool) {
 }
 
 func (s *Session) dial(ctx context.Context) *failure {
+	if s.plan.Target.Domain != "" {
+		return s.dialDomain(ctx)
+	}
+	if err := s.dialHost(ctx); err != nil {
+		return s.dialFailure(err)
+	}
+	return nil
+}
+
+// dialHost connects to the target's host.
+func (s *Session) dialHost(ctx context.Context) error {
+	s.packets.dialing(true)
 	conn, err := s.config.Dial(ctx, s.plan.Target, s.tunnelStatus)
+	s.packets.dialing(false)
 	if err != nil {
-		f := tunnelFailure(err)
-		if f == nil && errors.Is(err, tunnel.ErrLost) {
-			f = s.closedFailure(err)
-		}
-		if f == nil {
-			f = tunnelFailure(tunnel.DialError(err, s.plan.Target.Host, s.plan.Target.Port))
-		}
-		return f
+		return err
 	}
 	if conn.RemoteAddr().Network() != "udp" {
 		s.roundTrips++ // SYN, SYN ACK
 	}
 	s.conn = newConduit(s.rec, conn)
 	return nil
+}
+
+func (s *Session) dialFailure(err error) *failure {
+	f := tunnelFailure(err)
+	if f == nil && errors.Is(err, tunnel.ErrLost) {
+		f = s.closedFailure(err)
+	}
+	if f == nil {
+		f = tunnelFailure(tunnel.DialError(err, s.plan.Target.Host, s.plan.Target.Port))
+	}
+	return f
 }
 
 func (s *Session) tunnelStatus(st tunnel.Status) {
@@ -257,6 +294,7 @@ func (s *Session) tunnelStatus(st tunnel.Status) {
 		Local: st.Local, Resolve: st.Resolve, Connect: st.Connect, Session: st.Session, Problem: st.Problem}
 	s.rec.Add(trace.Event{Layer: trace.LayerTunnel, Kind: kind, Src: trace.Measured, From: trace.HostClient, To: trace.HostServer,
 		Text: tunnelText(st), Data: trace.Encode(data)})
+	s.packets.status(st)
 }
 
 // settle handles everything that the client has to say. It reports true when the session is over.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -189,8 +190,70 @@ func tunnelText(st tunnel.Status) string {
 		return fmt.Sprintf("%s is %s", smtp.Escape(st.Host), smtp.Escape(strings.Join(st.Addresses, ", ")))
 	case tunnel.StageDialing:
 		return "connecting to " + smtp.Escape(st.Address)
+	case tunnel.StageFailed:
+		precision := 10 * time.Microsecond
+		if st.Connect > time.Second {
+			precision = 100 * time.Millisecond
+		}
+		return fmt.Sprintf("could not connect to %s: %s, after %v", smtp.Escape(st.Address), smtp.Escape(st.Problem), st.Connect.Round(precision))
 	}
 	return fmt.Sprintf("connected to %s in %v", smtp.Escape(st.Address), st.Connect.Round(10*time.Microsecond))
+}
+
+// Of an answer of the DNS, a line has so many records, and so much of each.
+const (
+	toldRecords = 6
+	toldRecord  = 100
+)
+
+// lookupText is what the DNS said in one line.
+func lookupText(d *trace.LookupData) string {
+	question := d.Type + " " + smtp.Escape(d.Name)
+	switch {
+	case d.Problem != "":
+		return question + ": no answer. " + smtp.Escape(d.Problem)
+	case d.RCode == "NXDOMAIN":
+		return question + ": no such name"
+	case d.RCode != "NOERROR":
+		return question + ": " + smtp.Escape(d.RCode)
+	case len(d.Records) == 0:
+		return question + ": none"
+	}
+	var told []string
+	for _, r := range d.Records {
+		value := r.Data
+		switch r.Type {
+		case "MX":
+			value = fmt.Sprintf("%d %s", r.Preference, r.Host)
+		case "PTR":
+			value = r.Host
+		case "CNAME":
+			value = "alias of " + r.Host
+		case "TXT":
+			value = r.Text
+		}
+		if value = smtp.Escape(value); len(value) > toldRecord {
+			value = strings.ToValidUTF8(value[:toldRecord], "") + "…"
+		}
+		if strings.HasPrefix(value, "v=") { // a domain has many texts, and the others are about something else
+			told = slices.Insert(told, 0, value)
+		} else {
+			told = append(told, value)
+		}
+	}
+	if more := len(told) - toldRecords; more > 0 {
+		told = append(told[:toldRecords], fmt.Sprintf("%d more", more))
+	}
+	return question + ": " + strings.Join(told, ", ")
+}
+
+// policyText is an MTA-STS policy, or why there is none, in one line.
+func policyText(d *trace.PolicyData) string {
+	text := "MTA-STS policy of " + smtp.Escape(d.Domain) + ": "
+	if d.Problem != "" {
+		return text + "none. " + smtp.Escape(d.Problem)
+	}
+	return text + smtp.Escape(fmt.Sprintf("%s, %s, max_age %d", d.Mode, strings.Join(d.MX, ", "), d.MaxAge))
 }
 
 // sampleText is a measurement of TCP in one line.

@@ -125,8 +125,12 @@ func (t *Trace) check(i int) error {
 	case newData == nil && e.Data != nil:
 		return fmt.Errorf("data: %s/%s has none", e.Layer, e.Kind)
 	case newData != nil:
-		if err := decodeStrict(e.Data, newData()); err != nil {
+		d := newData()
+		if err := decodeStrict(e.Data, d); err != nil {
 			return fmt.Errorf("data: %w", err)
+		}
+		if p, ok := d.(*PacketData); ok && !p.Fate.fits(e.Src) {
+			return fmt.Errorf("data: fate %q of a packet that is %s", p.Fate, e.Src)
 		}
 	}
 	size := int64(0)
@@ -151,6 +155,14 @@ func (t *Trace) check(i int) error {
 		}
 	}
 	return nil
+}
+
+// fits tells whether it is known what became of a packet exactly where that can be known.
+func (f Fate) fits(s Source) bool {
+	if s == Captured {
+		return f == ""
+	}
+	return slices.Contains([]Fate{FateDelivered, FateLost, FateReordered, FateCorrupted, FateDuplicated}, f)
 }
 
 func within(off, n, size int64) bool { return off >= 0 && n >= 0 && off <= size && n <= size-off }

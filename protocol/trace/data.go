@@ -15,7 +15,7 @@ type TunnelData struct {
 	Address   string        `json:"address,omitempty"`   // the one dialed
 	Local     string        `json:"local,omitempty"`     // the proxy's end, address:port
 	Resolve   time.Duration `json:"resolve,omitempty"`   // time the look-up took
-	Connect   time.Duration `json:"connect,omitempty"`   // SYN to established
+	Connect   time.Duration `json:"connect,omitempty"`   // SYN to established, or to the failure
 	Session   string        `json:"session,omitempty"`   // the name of this tunnel in the proxy's log
 	// Problem says in words why Address could not be connected, in tunnel/failed.
 	Problem string `json:"problem,omitempty"`
@@ -84,10 +84,14 @@ type PolicyData struct {
 	Took    time.Duration `json:"took"`
 }
 
-// PacketData belongs to the events that are packets.
+// PacketData belongs to the events that are packets. Of one that was captured nobody knows what
+// became of it before or after: it has no Arrives and no Fate, and T is when the page was told of it.
 type PacketData struct {
-	Arrives int64 `json:"arrives"` // T at which it reached To; where it was lost, T at which it would have
-	Fate    Fate  `json:"fate"`
+	Arrives int64 `json:"arrives,omitempty"` // T at which it reached To; where it was lost, T at which it would have
+	Fate    Fate  `json:"fate,omitempty"`
+	// Captured is when it passed the proxy, by the clock there. That may differ from
+	// the clock of Meta.Started.
+	Captured time.Time `json:"captured,omitzero"`
 	// Held is how long a reordered packet was held back, in nanoseconds.
 	Held int64 `json:"held,omitempty"`
 	// Of is the event of the packet that this is a copy of.
@@ -117,8 +121,9 @@ type Flip struct {
 	Mask   byte `json:"mask"`
 }
 
-// SegmentData is a TCP segment as its sender sees it. Seq and Ack count from the
-// initial sequence numbers, windows are in octets with the scale applied.
+// SegmentData is a TCP segment as its sender sees it, or where it was captured as the
+// proxy does. Seq and Ack count from the initial sequence numbers, windows are in octets
+// with the scale applied.
 type SegmentData struct {
 	Flow    int    `json:"flow"`  // number of the connection, in the order of their SYNs
 	Flags   string `json:"flags"` // "SYN, ACK"

@@ -59,6 +59,8 @@ func (t *Trace) maskPackets() {
 			}
 		case e.Layer == LayerUDP || e.Layer == LayerIP:
 			s.mask(e.At.Off+ipv4Header, e.At.Len-ipv4Header)
+		case d.Segment != nil:
+			s.mask(end-int64(d.Segment.Len), int64(d.Segment.Len))
 		}
 	}
 }

@@ -88,10 +88,16 @@ func Hop(stream string, hop int) string {
 	return stream + "." + strconv.Itoa(hop)
 }
 
-// Limits of the stream Packets, in bytes.
+// Limits of the stream Packets, in bytes, and of what has events, in packets.
 const (
 	PacketsKept = 4 << 20
 	PacketHead  = 128
+	// PacketsWithFields is how many packets are taken apart into fields. Beyond it
+	// only those are that something happened to.
+	PacketsWithFields = 1500
+	// PacketsRecorded is how many packets have an event. Beyond it only those have
+	// one that something happened to, or that begin or end a connection.
+	PacketsRecorded = 30000
 )
 
 // Layer is the protocol that an event belongs to.
@@ -125,7 +131,7 @@ const (
 	KindLookup Kind = "lookup" // a question and its answer; LookupData
 	KindPolicy Kind = "policy" // the MTA-STS policy of the domain; PolicyData
 
-	// Packets, each at the time at which it was sent. At is its range of Packets,
+	// Packets, in a lab each at the time at which it was sent. At is its range of Packets,
 	// Fields are those of dissect.Packet, Data is PacketData.
 	KindQuery    Kind = "query"    // layer dns
 	KindAnswer   Kind = "answer"   // layer dns

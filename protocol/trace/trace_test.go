@@ -288,3 +288,60 @@ func TestTraceSavedByThePage(t *testing.T) {
 	assert.JSONEq(t, string(b), string(redacted), "the page has masked every secret")
 	assert.NotContains(t, string(b), base64.StdEncoding.EncodeToString([]byte("\x00ada\x00engine")))
 }
+
+// Whatever packet may carry a secret carries none when it is redacted: where it is not known what it
+// carries it loses its payload.
+func TestRedactPackets(t *testing.T) {
+	const line, header = "AUTH PLAIN c2VjcmV0\r\n", "this stands for 40 octets of the headers."
+	secret := []trace.Span{{11, 19}}
+	r := trace.NewRecorder(trace.Meta{Mode: trace.ModeLive}, time.Now, nil)
+	r.Append(trace.WireOut, []byte(line))
+	at := r.Append(trace.TextOut, []byte(line))
+	r.Add(trace.Event{Layer: trace.LayerSMTP, Kind: trace.KindCommand, Src: trace.Observed, At: &at, Secret: secret, Data: trace.Encode(trace.CommandData{Verb: "AUTH"})})
+	carries := trace.Range{Stream: trace.WireOut, Off: 5, Len: int64(len(line)) - 5}
+	for _, x := range []struct {
+		layer trace.Layer
+		kind  trace.Kind
+		data  trace.PacketData
+		want  string
+	}{
+		{trace.LayerTCP, trace.KindSegment, trace.PacketData{Segment: &trace.SegmentData{Len: len(line) - 5}, Carries: &carries}, header + "PLAIN ********\r\n"},
+		{trace.LayerTCP, trace.KindSegment, trace.PacketData{Segment: &trace.SegmentData{Len: len(line) - 5}}, header + "****************"},
+		{trace.LayerIP, trace.KindPacket, trace.PacketData{}, header[:20] + "*************************************"},
+	} {
+		at := r.Packet([]byte(header + line[5:]))
+		n := r.Add(trace.Event{Layer: x.layer, Kind: x.kind, Src: trace.Captured, At: &at, Data: trace.Encode(x.data)})
+		tr := r.Finish(trace.Result{Outcome: trace.Accepted}).Redact()
+		got, _ := tr.Streams[trace.Packets].Bytes(at.Off, at.Len)
+		assert.Equal(t, x.want, string(got), "event %d", n)
+	}
+}
+
+// What became of a packet is known in a lab, and not where it was captured.
+func TestFates(t *testing.T) {
+	for _, x := range []struct {
+		src     trace.Source
+		fate    trace.Fate
+		problem string
+	}{
+		{trace.Simulated, trace.FateLost, ""},
+		{trace.Captured, "", ""},
+		{trace.Captured, trace.FateDelivered, `fate "delivered" of a packet that is captured`},
+		{trace.Simulated, "", `fate "" of a packet that is simulated`},
+		{trace.Simulated, "eaten", `fate "eaten" of a packet that is simulated`},
+	} {
+		r := trace.NewRecorder(trace.Meta{Mode: trace.ModeLive, Hosts: []trace.Host{}}, time.Now, nil)
+		at := r.Packet([]byte("x"))
+		captured := time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC)
+		r.Add(trace.Event{Layer: trace.LayerIP, Kind: trace.KindPacket, Src: x.src, At: &at, Data: trace.Encode(trace.PacketData{Fate: x.fate, Captured: captured})})
+		b, err := json.Marshal(r.Finish(trace.Result{Outcome: trace.Accepted}))
+		require.NoError(t, err)
+		_, err = trace.Decode(b)
+		if x.problem == "" {
+			assert.NoError(t, err)
+			assert.Contains(t, string(b), `"captured":"2026-11-22T10:00:00.123456789Z"`)
+			continue
+		}
+		assert.ErrorContains(t, err, x.problem)
+	}
+}

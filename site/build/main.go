@@ -112,15 +112,34 @@ var engines = []string{"desk", "lab", "live"}
 // smallCode keeps the compiler from copying functions into their callers, save in the packages that carry the bulk of TLS:
 // without them it would be three times slower, with them it is as fast as a build that inlines everywhere, and a
 // tenth less to download. Of the patterns that fit a package, the last one counts.
-var smallCode = []string{
-	"-gcflags=all=-l",
-	"-gcflags=crypto/internal/...=",
-	"-gcflags=crypto/cipher=",
-	"-gcflags=crypto/subtle=",
-	"-gcflags=vendor/golang.org/x/crypto/...=",
-	"-gcflags=encoding/binary=",
-	"-gcflags=internal/byteorder=",
-	"-gcflags=math/bits=",
+var smallCode = append([]string{"-gcflags=all=-l"}, inlining(
+	"crypto/cipher",
+	"crypto/internal/constanttime",
+	"crypto/internal/fips140/aes/...",
+	"crypto/internal/fips140/alias",
+	"crypto/internal/fips140/bigmod",
+	"crypto/internal/fips140/edwards25519/field",
+	"crypto/internal/fips140/mlkem",
+	"crypto/internal/fips140/nistec/...",
+	"crypto/internal/fips140/sha256",
+	"crypto/internal/fips140/sha3",
+	"crypto/internal/fips140/sha512",
+	"crypto/internal/fips140/subtle",
+	"crypto/internal/fips140deps/...",
+	"crypto/subtle",
+	"encoding/binary",
+	"internal/byteorder",
+	"math/bits",
+	"vendor/golang.org/x/crypto/chacha20/...",
+	"vendor/golang.org/x/crypto/chacha20poly1305",
+	"vendor/golang.org/x/crypto/internal/...",
+)...)
+
+func inlining(packages ...string) (flags []string) {
+	for _, p := range packages {
+		flags = append(flags, "-gcflags="+p+"=")
+	}
+	return flags
 }
 
 // compile returns the code of an engine. It stays in .cache, where an unchanged one is not linked again.

@@ -4,7 +4,7 @@
 import { svg, type TemplateResult } from "lit";
 import { cross } from "./icons.ts";
 import type { Layout } from "./layout.ts";
-import { landed, type PacketEvent, type Row, type Rows } from "./rows.ts";
+import { arrival, landed, type PacketEvent, type Row, type Rows } from "./rows.ts";
 import { countBefore } from "./search.ts";
 import { FATE_WORDS } from "./words.ts";
 
@@ -142,7 +142,7 @@ export class TimeArrows {
     const own = row?.packets[0] === e.n ? layout.itemOf(row.i) : layout.packetItem(e.n);
     if (!way || (!row && own === undefined)) return undefined;
     const y1 = (own !== undefined ? layout.y[own]! : time.y(e.t)) + LEAVES;
-    return { e, row, item: own, x1: way[0], y1, x2: way[1], y2: Math.max(y1, time.y(e.data.arrives) + LEAVES) };
+    return { e, row, item: own, x1: way[0], y1, x2: way[1], y2: Math.max(y1, time.y(arrival(e)) + LEAVES) };
   }
 
   #add(a: Arrow): void {
@@ -154,7 +154,7 @@ export class TimeArrows {
     }
     if (flight) this.#flight(flight);
     this.#flights.delete(key);
-    if (a.e.data.fate === "delivered" && a.e.data.arrives <= this.#head) this.#flights.set(key, [a]);
+    if (a.e.data.fate === "delivered" && arrival(a.e) <= this.#head) this.#flights.set(key, [a]);
     else this.#single(a);
   }
 
@@ -162,7 +162,7 @@ export class TimeArrows {
   #flight(f: readonly Arrow[]): void {
     const a = f[0]!, b = f.at(-1)!, cls = strokeOf(a.row);
     if (f.length === 1) return this.#ink.arrow(cls, a.x1, a.y1, a.x2, a.y2);
-    const apart = Math.max(0, 3 - (b.y1 - a.y1)), inFlight = b.e.data.arrives > this.#head;
+    const apart = Math.max(0, 3 - (b.y1 - a.y1)), inFlight = arrival(b.e) > this.#head;
     this.#ink.arrow(cls, a.x1, a.y1, a.x2, a.y2);
     if (inFlight) this.#single({ ...b, y1: b.y1 + apart, y2: b.y2 + apart });
     else this.#ink.arrow(cls, b.x1, b.y1 + apart, b.x2, b.y2 + apart);
@@ -201,7 +201,7 @@ export class TimeArrows {
   }
 
   #single(a: Arrow): void {
-    const { e, x1, y1, x2, y2 } = a, cls = strokeOf(a.row), way = e.data.arrives - e.t, done = way > 0 ? Math.min(1, Math.max(0, (this.#head - e.t) / way)) : 1;
+    const { e, x1, y1, x2, y2 } = a, cls = strokeOf(a.row), way = arrival(e) - e.t, done = way > 0 ? Math.min(1, Math.max(0, (this.#head - e.t) / way)) : 1;
     const f = landed(e) ? 1 : this.#stops(a), at = Math.min(f, done), x = x1 + (x2 - x1) * at, y = y1 + (y2 - y1) * at;
     if (done >= f && f === 1) return this.#ink.arrow(cls, x1, y1, x2, y2);
     this.#ink.line(cls, x1, y1, x, y);
@@ -221,7 +221,7 @@ export class TimeArrows {
 
   /** Says at the cross what became of it. */
   #fate(a: Arrow, x: number, y: number): void {
-    const text = FATE_WORDS[a.e.data.fate], back = a.x2 < a.x1, lost = a.e.data.fate === "lost";
+    const text = FATE_WORDS[a.e.data.fate ?? ""], back = a.x2 < a.x1, lost = a.e.data.fate === "lost";
     if (!text || this.#layout.lanes.length > 2) return;
     // Beyond the cross where that is midway, before it where it is at the end.
     const end = lost === back, label = { x: x + (end ? -10 : 10), y: y + 3.5, end, cls: "bad", text };

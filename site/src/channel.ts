@@ -1,6 +1,6 @@
-// One direction of a connection of the lab: which segments carry which part of
-// its bytes, and which rows the text in them has. Segments are known when they
-// are sent, text to the client only when it is read.
+// One direction of a connection: which segments carry which part of its bytes, and
+// which rows the text in them has. Segments are known when they are sent, or when the
+// page is told that they were captured; text to the client only when it is read.
 
 import type { Row } from "./rows.ts";
 import { countBefore } from "./search.ts";
@@ -38,6 +38,12 @@ export class Channel {
   start = Infinity;
   /** A row that segments began, whose text is not known yet. */
   open: Row | undefined;
+
+  /** Takes in a segment with new bytes. One that was overtaken on its way to the proxy comes after those behind it. */
+  take(s: Carried): void {
+    const i = countBefore(this.segments.length, (j) => this.segments[j]!.off < s.off);
+    this.segments.splice(i, 0, { ...s, end: Math.min(s.end, this.segments[i]?.off ?? s.end) });
+  }
 
   /** The rows of what is at [off, end) of the wire, as far as they are known. */
   rowsAt(off: number, end: number): Row[] {

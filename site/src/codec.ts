@@ -1,7 +1,7 @@
 // Reads a saved trace, as strictly as protocol/trace does: what is unknown, out
 // of order or out of range is an error that says where.
 
-import { fromBase64, isStreamName, Stream, TraceStore, VERSION, type Finding, type PacketData, type SavedTrace, type TraceEvent } from "./trace.ts";
+import { fromBase64, isStreamName, Stream, TraceStore, VERSION, type Finding, type PacketData, type SavedTrace, type Source, type TraceEvent } from "./trace.ts";
 
 export class TraceError extends Error {
   override name = "TraceError";
@@ -16,7 +16,15 @@ const ERROR = { code: "string", message: "string", rule: "string?", retryAfter: 
 
 const TUNNEL = {
   host: "string?", port: "int?", addresses: optional(["string"]), address: "string?", local: "string?",
-  resolve: "int?", connect: "int?", session: "string?", direct: "boolean?",
+  resolve: "int?", connect: "int?", session: "string?", problem: "string?", direct: "boolean?",
+};
+const LOOKUP = {
+  name: "string", type: "string", rcode: "string", ad: "boolean", notes: optional(["string"]), withheld: "int?", omitted: "int?", server: "string?",
+  network: "string?", took: "int", cached: "boolean", age: "int?", problem: "string?",
+  records: [{ name: "string", type: "string", ttl: "int", data: "string", address: "string?", host: "string?", preference: "int?", text: "string?" }],
+} satisfies Shape;
+const POLICY = {
+  domain: "string", url: "string?", status: "int?", text: "string?", mode: "string?", mx: optional(["string"]), maxAge: "int?", problem: "string?", took: "int",
 };
 const HANDSHAKE = {
   started: "int", version: "string?", suite: "string?", group: "string?", serverName: "string?", alpn: "string?",
@@ -30,7 +38,7 @@ const COMMAND = { verb: "string", raw: "boolean?", edited: "boolean?", deadline:
 const PAUSE = { verb: "string", edited: "boolean?" };
 
 const PACKET = {
-  arrives: "int", fate: "string", held: "int?", of: "int?", flip: optional({ offset: "int", mask: "int" }), carries: optional(RANGE),
+  arrives: "int?", fate: "string?", captured: "string?", held: "int?", of: "int?", flip: optional({ offset: "int", mask: "int" }), carries: optional(RANGE),
   segment: optional({
     flow: "int", flags: "string", seq: "int", ack: "int?", window: "int", len: "int", options: "string?", inFlight: "int", again: "int?",
   }),
@@ -52,8 +60,8 @@ const MAIL = {
 };
 
 const KINDS: Record<string, Record<string, Shape | null>> = {
-  tunnel: { resolving: TUNNEL, addresses: TUNNEL, dialing: TUNNEL, opened: TUNNEL },
-  dns: { query: PACKET, answer: PACKET },
+  tunnel: { resolving: TUNNEL, addresses: TUNNEL, dialing: TUNNEL, failed: TUNNEL, opened: TUNNEL },
+  dns: { query: PACKET, answer: PACKET, lookup: LOOKUP, policy: POLICY },
   ip: { packet: PACKET },
   udp: { datagram: PACKET },
   tcp: { segment: PACKET, state: STATE, sample: SAMPLE, analysis: { packet: "int", host: "string", marks: ["string"], duplicateACK: "int?" } },
@@ -192,13 +200,13 @@ function checkEvent(e: TraceEvent, i: number, store: TraceStore): void {
     inside(p.off, p.len, store.streams.get(p.stream)?.length ?? -1, `${path}.data.plain`);
   }
   if (e.layer === "tls" && e.kind === "decrypted") e.data.records?.forEach((n) => inside(n, 1, i, `${path}.data.records`));
-  if (e.at?.stream === "packets") checkPacket(e.data as PacketData, i, `${path}.data`);
+  if (e.at?.stream === "packets") checkPacket(e.data as PacketData, i, e.src, `${path}.data`);
   if (e.layer === "tcp" && (e.kind === "analysis" || e.kind === "state")) inside(e.data.packet, 1, i, `${path}.data.packet`);
   if (e.layer === "smtp" && e.kind === "reply" && e.data.answers !== undefined) inside(e.data.answers, 1, i, `${path}.data.answers`);
 }
 
-function checkPacket(d: PacketData, i: number, path: string): void {
-  oneOf(d.fate, ["delivered", "lost", "reordered", "corrupted", "duplicated"], `${path}.fate`);
+function checkPacket(d: PacketData, i: number, src: Source, path: string): void {
+  oneOf(d.fate ?? "", src === "captured" ? [""] : ["delivered", "lost", "reordered", "corrupted", "duplicated"], `${path}.fate`);
   if (d.of !== undefined) inside(d.of, 1, i, `${path}.of`);
   if (d.segment?.again !== undefined) inside(d.segment.again, 1, i, `${path}.segment.again`);
   if (d.carries && !isStreamName(d.carries.stream)) throw new TraceError(`${path}.carries: unknown stream "${d.carries.stream}"`);

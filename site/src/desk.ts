@@ -5,7 +5,7 @@
 import type { WorkerLike } from "./engine.ts";
 import type { Alternatives } from "./plan.ts";
 
-/** What can be asked for, and of what. */
+/** What can be asked for, and of what. A trace comes with its secrets: an export without them leaves them out itself. */
 export interface Questions {
   export: { format: string; trace: unknown; host: string; secrets: boolean; keys: string };
   compose: {

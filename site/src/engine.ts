@@ -9,7 +9,7 @@ export type Kind = "live" | "lab";
 
 /** What the engine has to know of a plan. */
 export interface Runnable {
-  target: { mode: Mode; host: string };
+  target: { mode: Mode; host: string; domain?: string };
   seed?: number;
 }
 
@@ -28,6 +28,17 @@ export interface Pending {
 
 export type EngineState = "idle" | "loading" | "running" | "paused" | "done" | "crashed";
 
+/** How a session gets at a real server, by URLs. */
+export interface Way {
+  /** Of the proxy: where tunnels begin, and what its API's addresses begin with. */
+  tunnel: string;
+  api: string;
+  /** The certificates of public authorities. */
+  roots: string;
+  /** Some proxies want one. */
+  token?: string | undefined;
+}
+
 type FromWorker =
   | { type: "ready" }
   | { type: "start"; meta: string }
@@ -38,7 +49,7 @@ type FromWorker =
   | { type: "crash"; message: string };
 
 type Order =
-  | { type: "run"; plan: string; tunnel: string; roots: string; token?: string }
+  | ({ type: "run"; plan: string } & Way)
   | { type: "run"; plan: string; seed: number; again: string }
   | { type: "send"; text: string }
   | { type: "pause" | "resume" | "step" | "cancel" };
@@ -90,13 +101,10 @@ export class Engine {
     this.#get(kind);
   }
 
-  /**
-   * Runs a plan. A session with a real server goes through the tunnel, and may fetch the certificates of public authorities,
-   * the roots; both are URLs. Some proxies want a token. The promise is kept when the session is over, however it ended.
-   */
-  run(plan: Runnable, tunnel: string, roots: string, token?: string): Promise<TraceStore> {
+  /** Runs a plan. The promise is kept when the session is over, however it ended. */
+  run(plan: Runnable, way: Way): Promise<TraceStore> {
     this.#answers = {};
-    return this.#run(plan, "", { tunnel, roots, ...(token && { token }) });
+    return this.#run(plan, "", way);
   }
 
   /** Runs the last experiment again, in which the same happens, up to a number of sends; then it pauses. */
@@ -107,7 +115,7 @@ export class Engine {
     return this.#run(plan, JSON.stringify({ sends, answers: this.#answers }));
   }
 
-  #run(plan: Runnable, again: string, way: { tunnel: string; roots: string; token?: string } = { tunnel: "", roots: "" }): Promise<TraceStore> {
+  #run(plan: Runnable, again: string, way?: Way): Promise<TraceStore> {
     if (this.busy) return Promise.reject(new Error("a session is open; reset it before the next run"));
     this.trace = this.pending = undefined;
     this.crash = this.keys = "";
@@ -115,7 +123,7 @@ export class Engine {
     this.#kind = plan.target?.mode === "lab" ? "lab" : "live";
     this.state = "loading";
     const over = new Promise<TraceStore>((resolve) => (this.#finish = resolve)), text = JSON.stringify(plan);
-    this.#order(this.#kind === "lab" ? { type: "run", plan: text, seed: plan.seed ?? 1, again } : { type: "run", plan: text, ...way });
+    this.#order(this.#kind === "lab" ? { type: "run", plan: text, seed: plan.seed ?? 1, again } : { type: "run", plan: text, ...way! });
     this.on.change();
     return over;
   }
@@ -239,7 +247,7 @@ export class Engine {
   #end(error: ErrorInfo): void {
     this.trace ??= new TraceStore({
       tool: "smtpscope", mode: this.#plan!.target.mode, started: new Date().toISOString(),
-      hosts: [{ id: "client", name: "this page" }, { id: "server", name: this.#plan!.target.host }],
+      hosts: [{ id: "client", name: "this page" }, { id: "server", name: this.#plan!.target.host || (this.#plan!.target.domain ?? "") }],
     });
     const { phase, roundTrips } = progress(this.trace);
     this.trace.result ??= {

@@ -2,6 +2,7 @@
 // the chart, from the packets and states of the lab or from what the proxy measured of its
 // own TCP. Pure, and cheap enough to be made anew when the trace grew.
 
+import { arrival, landed } from "./rows.ts";
 import { countBefore } from "./search.ts";
 import type { EventOfKind, PacketData, SegmentData, TraceEvent, TraceStore } from "./trace.ts";
 
@@ -54,7 +55,7 @@ export function connections(trace: TraceStore): Connection[] {
   const all = new Map<number, Connection>();
   for (const e of trace.events) {
     if (isSample(e) && !all.has(MEASURED)) all.set(MEASURED, { flow: MEASURED, from: e.from!, to: e.to!, own: true, measured: true });
-    if (!isSegment(e)) continue;
+    if (!isSimulated(e)) continue;
     const c = all.get(e.data.segment.flow);
     if (!c) all.set(e.data.segment.flow, { flow: e.data.segment.flow, from: e.from!, to: e.to!, own: false, measured: false });
     else if (e.data.carries?.stream.startsWith("wire")) c.own = true;
@@ -70,6 +71,11 @@ export function ownConnection(all: readonly Connection[]): Connection | undefine
 /** A segment that could be read; a copy that a link made says nothing new. */
 export function isSegment(e: TraceEvent): e is Segment {
   return e.layer === "tcp" && e.kind === "segment" && !!e.data.segment && e.data.of === undefined;
+}
+
+/** Of a connection whose packets were captured, the proxy's system tells more than they do. */
+function isSimulated(e: TraceEvent): e is Segment {
+  return isSegment(e) && e.src !== "captured";
 }
 
 function isSample(e: TraceEvent): e is EventOfKind<"tcp", "sample"> {
@@ -131,9 +137,9 @@ function happenings(trace: TraceStore, flow: number, host: string): Happening[] 
   const out: Happening[] = [];
   for (const e of trace.events) {
     if (isSample(e) && flow === MEASURED && e.from === host || e.layer === "tcp" && e.kind === "state" && e.data.flow === flow && e.data.host === host) out.push({ t: e.t, e, arrived: false });
-    else if (!isSegment(e) || e.data.segment.flow !== flow) continue;
+    else if (!isSimulated(e) || e.data.segment.flow !== flow) continue;
     else if (e.from === host) out.push({ t: e.t, e, arrived: false });
-    else if (e.data.fate !== "lost" && e.data.fate !== "corrupted") out.push({ t: e.data.arrives, e, arrived: true });
+    else if (landed(e)) out.push({ t: arrival(e), e, arrived: true });
   }
   return out.sort((a, b) => a.t - b.t);
 }

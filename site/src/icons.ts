@@ -2,7 +2,9 @@
 
 import { html, svg, type TemplateResult } from "lit";
 import type { Source } from "./trace.ts";
-import { SOURCE_WORDS } from "./words.ts";
+
+/** What the colours of the ladder mean. */
+export const HUES = [["out", "SMTP, the client speaks"], ["in", "SMTP, the server speaks"], ["tls", "TLS"], ["tcp", "TCP"], ["dns", "DNS"]] as const;
 
 const PROVENANCE: Record<Source, TemplateResult> = {
   observed: svg`<circle cx="5" cy="5" r="3.4"/>`,
@@ -11,6 +13,11 @@ const PROVENANCE: Record<Source, TemplateResult> = {
   simulated: svg`<path d="M5 .9L9.1 5 5 9.1.9 5Z" fill="none"/>`,
   derived: svg`<path d="M1.6 3.5H8.4M1.6 6.5H8.4" fill="none" stroke-width="1.5"/>`,
 };
+
+export const SOURCE_WORDS = {
+  observed: "observed in the page", measured: "measured at the proxy", captured: "captured packet",
+  simulated: "simulated in the lab", derived: "derived",
+} as const;
 
 /** Where something is known from. Named for readers who do not see it, unless words stand beside it. */
 export function provenance(src: Source, named = true): TemplateResult {

@@ -12,7 +12,7 @@ import { provenance, severity } from "./icons.ts";
 import { FACT_NAME, Layout, wrapProse, type Bar, type Item, type Measure, type Part } from "./layout.ts";
 import { plannedArrow, plannedRow, textAt, type Planned } from "./outline.ts";
 import type { Round } from "./rounds.ts";
-import { landed, type Row } from "./rows.ts";
+import { arrival, landed, type Row } from "./rows.ts";
 import type { ScopeLadder } from "./scope-ladder.ts";
 import { countBefore } from "./search.ts";
 import { DOTS } from "./steps.ts";
@@ -313,7 +313,7 @@ export class LadderRows implements ReactiveController {
       <div class="part row ${is} ${sel ? "sel" : ""}" role="row" id=${p.key} data-key=${p.key}
         aria-level="1" aria-selected=${sel} aria-expanded=${leaf ? nothing : !!p.open} ${box({ top: y, height: p.h })}>
         ${this.#gutter(packet ? 0 : row.n, packet?.t ?? row.t, LAYER_NAME[packet?.layer ?? row.layer])}
-        <span class="say" role="gridcell" title=${full ? words.main : nothing} ${box({ ...place, ...(this.#layout!.time && { maxWidth: c.b - p.x - 6 }) })}>${leaf ? nothing : html`<i class="twisty" aria-hidden="true"></i>`}${refused || row.ok === false ? html`${severity("error")}` : nothing}${
+        <span class="say" role="gridcell" title=${full ? words.main : nothing} ${box({ ...place, ...(this.#layout!.time && { maxWidth: c.b - p.x - 6 }) })}>${leaf ? nothing : html`<i class="twisty" aria-hidden="true"></i>`}${refused || (row.ok === false && row.kind !== "connect") ? html`${severity("error")}` : nothing}${
           p.lines.map((l, i) => html`<span class="l">${l}${i === p.lines.length - 1 ? this.#tail(words, secret, row) : nothing}</span>`)}${words.fate ? html`<span class="vh">, ${words.fate}</span>` : nothing}</span>
         ${packet ? nothing : this.#found(row)}${this.#provenance(e.src)}
       </div>`;
@@ -345,12 +345,12 @@ export class LadderRows implements ReactiveController {
   #under(p: Extract<Part, { type: "record" | "certificate" | "packet" | "handshake" }>, y: number): TemplateResult {
     const c = this.#columns, sel = p.key === this.selected, left = c.out + (c.compact ? 2 : 14) * (p.type === "handshake" ? p.level : p.level - 1), leaf = !p.place;
     const who = (p.type === "record" && p.arrow) || p.type === "handshake" ? (p.dir === "out" ? "client: " : "server: ") : "";
-    const src = { packet: "simulated", handshake: "derived", record: "observed", certificate: "observed" } as const;
+    const src = p.type === "packet" ? p.src : p.type === "handshake" ? "derived" : "observed";
     return html`
       <div class="part row under ${p.type === "packet" ? p.layer : "tls"} ${sel ? "sel" : ""}" role="row" id=${leaf ? nothing : p.key} data-key=${leaf ? nothing : p.key}
         aria-level=${p.level} aria-selected=${leaf ? nothing : sel} aria-expanded=${leaf ? nothing : !!p.open} ${box({ top: y, height: p.h })}>
         <span class="say" role="gridcell" ${box({ left })}>${leaf ? html`<i class="leaf"></i>` : html`<i class="twisty" aria-hidden="true"></i>`}<b>${who}${p.text}</b> <span class="par">${p.par}</span></span>
-        <span class="prov-cell" role="gridcell" ${box({ left: c.prov - 5 })}>${provenance(src[p.type])}</span>
+        <span class="prov-cell" role="gridcell" ${box({ left: c.prov - 5 })}>${provenance(src)}</span>
       </div>`;
   }
 
@@ -469,7 +469,7 @@ export class LadderRows implements ReactiveController {
     if (time && this.view.trace) {
       const first = rows.packetsOf(row)[0];
       // What shares its packet with an earlier row goes with that.
-      if (!packet && first && rows.rowOf(first.n) !== row && landed(first) && first.data.arrives <= this.#playhead()) ink.arrow(strokeOf(row), x1, y + LEAVES, x2, Math.max(y + LEAVES, time.y(first.data.arrives) + LEAVES));
+      if (!packet && first && rows.rowOf(first.n) !== row && landed(first) && arrival(first) <= this.#playhead()) ink.arrow(strokeOf(row), x1, y + LEAVES, x2, Math.max(y + LEAVES, time.y(arrival(first)) + LEAVES));
       return;
     }
     if (!packet && (row.kind === "connect" || row.kind === "handshake")) return this.#double(row, x1, x2, at, ink);

@@ -4,10 +4,11 @@
 
 import { lanes, type Columns, type Lane } from "./columns.ts";
 import * as format from "./format.ts";
-import { isPacket, landed, type KeywordChange, type PacketEvent, type Row, type Rows } from "./rows.ts";
+import { ipOf } from "./packet.ts";
+import { arrival, isPacket, landed, type KeywordChange, type PacketEvent, type Row, type Rows } from "./rows.ts";
 import { countBefore } from "./search.ts";
 import { TimeScale, unitFor, type Mark } from "./timescale.ts";
-import type { Certificate, Direction, EventOfKind, HandshakeData, MailData, Range, SampleData, Span, TraceStore, TunnelData } from "./trace.ts";
+import type { Certificate, Direction, EventOfKind, HandshakeData, MailData, Range, SampleData, Source, Span, TraceStore, TunnelData } from "./trace.ts";
 import { keyOf, placeOf, type Packets, type Place, type Scale } from "./view.ts";
 import { commonName, FATE_WORDS, packetWords, visible, wordsOf, type Words } from "./words.ts";
 
@@ -30,7 +31,7 @@ const PACKETS_MAX = 24;
 /** Room of a mark, or of the loop of a look-up, beside a lane. */
 const MARK = 12;
 /** Lengths of the octets of a packet, two pixels each: of its payload, and of a header that is drawn whole. */
-const PAYLOAD_MAX = 80, OCTET = 2, IP_HEADER = 20;
+const PAYLOAD_MAX = 80, OCTET = 2;
 
 /** Octets to scale, from left to right. */
 export type Bar = { of: "tls" | "out" | "in" | "tcp" | "ink" | "rest"; w: number; cut?: boolean }[];
@@ -46,7 +47,7 @@ export type Part = { y: number; h: number; key: string; level: number; place?: P
   | { type: "record"; text: string; par: string; bar: Bar | undefined; dir: Direction; arrow: boolean }
   | { type: "certificate"; text: string; par: string }
   | { type: "handshake"; text: string; par: string; dir: Direction }
-  | { type: "packet"; text: string; par: string; bar: Bar | undefined; layer: "tcp" | "ink" | "dns" }
+  | { type: "packet"; text: string; par: string; bar: Bar | undefined; layer: "tcp" | "ink" | "dns"; src: Source }
   | { type: "hex"; lines: HexLine[]; per: number; rest: string }
 );
 
@@ -155,12 +156,12 @@ export class Layout {
     for (; this.#read < this.rows.seen; this.#read++) {
       const e = this.rows.trace!.events[this.#read]!;
       if (!isPacket(e)) continue;
-      for (const t of landed(e) ? [e.t, e.data.arrives] : [e.t]) {
+      for (const t of landed(e) ? [e.t, arrival(e)] : [e.t]) {
         const at = this.#beats.findLastIndex((b) => b <= t);
         if (at === this.#beats.length - 1) this.#beats.push(t);
         else this.#beats.splice(at + 1, 0, t);
       }
-      if (this.packets === "all" || this.rows.rowOf(e.n)) this.#until = Math.max(this.#until, e.data.arrives);
+      if (this.packets === "all" || this.rows.rowOf(e.n)) this.#until = Math.max(this.#until, arrival(e));
     }
   }
 
@@ -278,9 +279,9 @@ export class Layout {
     const wire = of.layer === "mail" ? 0 : small ? measure.wire * SMALL : measure.wire, widthOf = (s: string) => (wire ? s.length * wire : measure.prose(s));
     const tail = tailWidth(words, measure), way = this.way(of.from, of.to, of.dir);
     const l = way ? Math.min(...way) : this.lane(of.from), r = way ? Math.max(...way) : c.b, back = way ? way[1] < way[0] : of.dir === "in";
-    const from = c.compact ? c.a : many ? l : c.a, outer = c.under ? 8 : 12 + (many ? 10 : ARROW + 10);
+    const from = c.compact ? c.a : many ? l : c.a, outer = c.under ? 8 : 12 + (many ? 10 : way ? ARROW + 10 : 0);
     // Beside the last lane there is no room: what happens there stands before it.
-    const before = !way && !c.compact && l > (c.a + c.b) / 2, loop = of.layer === "dns" ? MARK : 0, room = (c.compact ? c.b - c.a - 8 : before ? l - c.a - 24 : c.b - Math.min(from, c.b - 400) - outer) - TWISTY;
+    const before = !way && !c.compact && l > (c.a + c.b) / 2, loop = of.layer === "dns" ? MARK : 0, room = (c.compact ? c.b - c.a - 8 : before ? l - c.a - 24 : c.b - Math.min(from, c.b - 400) - outer) - TWISTY - loop;
     const fit = Math.max(8, Math.floor(room / (wire || PROSE)));
     let lines = this.time ? [cut(words.main, room, widthOf)] : wrap(words.main, fit, MAX_LINES);
     // What follows the text stays on its last line, or begins a line of its own.
@@ -309,7 +310,8 @@ export class Layout {
         else b.hex(this.#hex(e.at!, []), keyOf({ row: row.i }));
         return;
       case "dns":
-        this.#packets(b, row, rows.packetsOf(row), 2, undefined);
+        if (row.packets.length) this.#packets(b, row, rows.packetsOf(row), 2, undefined);
+        else b.lines(row, row.parts.flatMap((n) => answerLines(rows.trace!.events[n] as EventOfKind<"dns", "lookup">)), "soft");
         return;
       case "segment":
       case "datagram":
@@ -347,10 +349,10 @@ export class Layout {
   #packets(b: Builder, row: Row, packets: readonly PacketEvent[], level: number, whole: Bar | undefined): void {
     for (const e of packets.slice(0, PACKETS_MAX)) {
       const place = { row: row.i, packet: e.n }, key = keyOf(place), open = this.open.has(key), s = e.data.segment;
-      const fate = e.data.fate === "delivered" ? "" : `, ${FATE_WORDS[e.data.fate] ?? e.data.fate}`;
+      const of = e.data.fate ?? "delivered", fate = of === "delivered" ? "" : `, ${FATE_WORDS[of] ?? of}`;
       b.add({
-        type: "packet", key, place, open, level, h: b.c.compact ? 24 : 20, layer: s ? "tcp" : "dns",
-        text: s ? "TCP segment" : "UDP datagram", bar: payloadBar(e, whole),
+        type: "packet", key, place, open, level, h: b.c.compact ? 24 : 20, layer: s ? "tcp" : "dns", src: e.src,
+        text: s ? "TCP segment" : "UDP datagram", bar: payloadBar(ipOf(this.rows.trace!, e).length, e, whole),
         par: s ? `seq ${s.seq}${s.ack === undefined ? "" : ` ack ${s.ack}`} ${s.flags.replaceAll(", ", " ")} len ${s.len}${fate}` : `${e.text ?? ""}${fate}`,
       });
       if (open) this.#openPacket(b, e, key, whole, level);
@@ -360,9 +362,10 @@ export class Layout {
 
   #openPacket(b: Builder, e: PacketEvent, key: string, whole: Bar | undefined, level: number): void {
     const { hosts } = this.rows.trace!.meta, at = (id: string | undefined) => hosts.find((h) => h.id === id)?.address ?? id ?? "";
+    const way = (e.src === "captured" && e.fields?.[0]?.value) || `${at(e.from)} > ${at(e.to)}`;
     b.add({
-      type: "packet", key: `i${key}`, level: level + 1, h: b.c.compact ? 24 : 20, layer: "ink", text: "IPv4",
-      par: `${at(e.from)} > ${at(e.to)}, ${format.bytes(e.at!.len)}`, bar: packetBar(e, whole),
+      type: "packet", key: `i${key}`, level: level + 1, h: b.c.compact ? 24 : 20, layer: "ink", src: e.src, text: ipOf(this.rows.trace!, e).name,
+      par: `${way}, ${format.bytes(e.at!.len)}`, bar: packetBar(ipOf(this.rows.trace!, e).length, e, whole),
     });
     b.hex(this.#hex(e.at!, []), key);
   }
@@ -493,7 +496,7 @@ function cut(text: string, room: number, width: (s: string) => number): string {
 /** The way of the first packet between two mail hosts, before rows were read. */
 function firstDelay(trace: TraceStore | undefined): number | undefined {
   const e = trace?.events.find((x): x is PacketEvent => isPacket(x) && x.layer !== "dns");
-  return e && e.data.arrives - e.t;
+  return e && arrival(e) - e.t;
 }
 
 function octets(n: number): { w: number; cut?: boolean } {
@@ -503,28 +506,33 @@ function octets(n: number): { w: number; cut?: boolean } {
 const widthOf = (bar: Bar) => bar.reduce((w, b) => w + b.w, 0);
 
 /** Header and payload; the payload as long as what it is known to be. */
-function payloadBar(e: PacketEvent, whole: Bar | undefined): Bar {
-  const payload = e.data.segment?.len ?? Math.max(0, e.at!.len - IP_HEADER - UDP_HEADER), header = e.at!.len - IP_HEADER - payload;
+function payloadBar(ip: number, e: PacketEvent, whole: Bar | undefined): Bar {
+  const payload = e.data.segment?.len ?? Math.max(0, e.at!.len - ip - UDP_HEADER), header = e.at!.len - ip - payload;
   const rest: Bar = whole ? [{ of: "rest", w: widthOf(whole) }] : payload ? [{ of: "rest", ...octets(payload) }] : [];
   return [{ of: "tcp", w: header * OCTET }, ...rest];
 }
 
-function packetBar(e: PacketEvent, whole: Bar | undefined): Bar {
-  return [{ of: "ink", w: IP_HEADER * OCTET }, { of: "rest", w: widthOf(payloadBar(e, whole)) }];
+function packetBar(ip: number, e: PacketEvent, whole: Bar | undefined): Bar {
+  return [{ of: "ink", w: ip * OCTET }, { of: "rest", w: widthOf(payloadBar(ip, e, whole)) }];
 }
 
 const UDP_HEADER = 8;
 
 /** What the header of a packet says, and what became of it. */
 export function packetFacts(e: PacketEvent): [string, string][] {
-  const d = e.data, s = d.segment, way = d.arrives - e.t;
+  const d = e.data, s = d.segment, there = arrival(e);
   const facts: [string, string | undefined][] = [
-    ["sent", `${format.ms(e.t)} ms`],
-    [landed(e) ? "arrived" : "fate", landed(e) ? `${format.ms(d.arrives)} ms, ${format.duration(way)} later` : FATE_WORDS[d.fate]],
+    ...(d.fate ? [["sent", `${format.ms(e.t)} ms`], landed(e) ? ["arrived", `${format.ms(there)} ms, ${format.duration(there - e.t)} later`] : ["fate", FATE_WORDS[d.fate]]]
+      : [["captured", d.captured]]) as [string, string | undefined][],
     ["numbers", s && `seq ${s.seq}${s.ack === undefined ? "" : `, ack ${s.ack}`}, ${format.bytes(s.len)}`],
     ["flags", s?.flags], ["window", s && format.bytes(s.window)], ["options", s?.options], ["in flight", s && s.len ? format.bytes(s.inFlight) : undefined],
   ];
   return facts.filter((f): f is [string, string] => !!f[1]);
+}
+
+/** An answer of the DNS: that which begins a session as zone files have it, others in a line each. */
+function answerLines(e: EventOfKind<"dns", "lookup">): string[] {
+  return e.data.type === "MX" && e.data.records.length ? e.data.records.map((r) => visible(`${r.name} ${r.ttl} ${r.type} ${r.data}`)) : [visible(e.text ?? "")];
 }
 
 function mailFacts(trace: TraceStore, d: MailData): [string, string][] {
@@ -622,7 +630,8 @@ export function connectFacts(events: readonly { kind: string; t: number; data: T
   const dns = all.addresses?.length ? `${all.host} is ${all.addresses.join(", ")}` : undefined;
   if (dns) facts.push(["looked up", dns + (all.resolve === undefined ? "" : `, in ${format.duration(all.resolve)}`)]);
   if (all.address) facts.push(["dialed", all.address]);
-  if (all.connect !== undefined) facts.push(["SYN to open", format.duration(all.connect)]);
+  if (all.connect !== undefined) facts.push([all.problem ? "SYN to failure" : "SYN to open", format.duration(all.connect)]);
+  if (all.problem) facts.push(["problem", all.problem]);
   if (all.rtt !== undefined) facts.push(["round trip", `${format.duration(all.rtt)} ± ${format.duration(all.rttvar ?? 0)}, as TCP measured it`]);
   if (all.retransmits) facts.push(["SYN sent", `${all.retransmits + 1} times`]);
   if (all.mss) facts.push(["segments", `at most ${format.bytes(all.mss)}, ${all.cwnd} at first`]);

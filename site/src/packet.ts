@@ -4,7 +4,7 @@
 import * as format from "./format.ts";
 import { isSegment } from "./flight.ts";
 import type { EventOfKind, Range, Span, StateData, TraceEvent, TraceStore } from "./trace.ts";
-import { isPacket, type PacketEvent, type Row, type Rows } from "./rows.ts";
+import { arrival, isPacket, type PacketEvent, type Row, type Rows } from "./rows.ts";
 
 /** A header and what it is around: from off to the end of the packet. */
 export interface PacketLayer {
@@ -15,17 +15,23 @@ export interface PacketLayer {
   next: number;
 }
 
-const IPV4_PROTOCOL = 9, FRAGMENT = 6, TCP = 6, UDP = 17, UDP_HEADER = 8, TCP_OFFSET = 12;
+const FRAGMENT = 6, TCP = 6, UDP = 17, UDP_HEADER = 8, TCP_OFFSET = 12;
+
+/** The IP header of a packet: its version, its length, and the octet that says what it is around (RFC 791, 3.1; RFC 8200, 3). */
+export function ipOf(trace: TraceStore, e: PacketEvent): { name: string; length: number; protocol: number } {
+  const [first = 0] = trace.bytes({ ...e.at!, len: Math.min(e.at!.len, 1) });
+  return first >> 4 === 6 ? { name: "IPv6", length: 40, protocol: 6 } : { name: "IPv4", length: (first & 15) * 4 || 20, protocol: 9 };
+}
 
 /** The layers of a packet, outermost first; what it carries counts as one. */
 export function layersOf(trace: TraceStore, e: PacketEvent): PacketLayer[] {
-  const b = trace.bytes(e.at!), header = ((b[0] ?? 0) & 15) * 4, fragment = ((b[FRAGMENT]! & 0x3f) | b[FRAGMENT + 1]!) !== 0;
-  const out: PacketLayer[] = [{ id: "ip", name: "IPv4", off: 0, next: Math.min(header, b.length) }];
+  const b = trace.bytes(e.at!), { name: ip, length: header, protocol } = ipOf(trace, e), fragment = ip === "IPv4" && ((b[FRAGMENT]! & 0x3f) | b[FRAGMENT + 1]!) !== 0;
+  const out: PacketLayer[] = [{ id: "ip", name: ip, off: 0, next: Math.min(header, b.length) }];
   let at = header;
-  if (b[IPV4_PROTOCOL] === TCP && !fragment) {
+  if (b[protocol] === TCP && !fragment) {
     at += (b[header + TCP_OFFSET]! >> 4) * 4;
     out.push({ id: "tcp", name: "TCP", off: header, next: Math.min(at, b.length) });
-  } else if (b[IPV4_PROTOCOL] === UDP && !fragment) {
+  } else if (b[protocol] === UDP && !fragment) {
     at += UDP_HEADER;
     out.push({ id: "udp", name: "UDP", off: header, next: Math.min(at, b.length) });
   }
@@ -37,7 +43,8 @@ export function layersOf(trace: TraceStore, e: PacketEvent): PacketLayer[] {
 
 /** What the link did to a packet, as far as is known at a time. */
 export function fateWords(trace: TraceStore, e: PacketEvent, now: number): { text: string; bad: boolean } {
-  const { fate, arrives, held, flip } = e.data, to = trace.host(e.to ?? ""), way = format.duration(arrives - e.t), sent = `Sent at ${format.ms(e.t)} ms`;
+  if (!e.data.fate) return { text: capturedWords(e), bad: false };
+  const { fate, held, flip } = e.data, arrives = arrival(e), to = trace.host(e.to ?? ""), way = format.duration(arrives - e.t), sent = `Sent at ${format.ms(e.t)} ms`;
   if (fate === "lost") return { text: `${sent}, lost on the link: ${to} never gets it.`, bad: true };
   const there = now < arrives ? `${sent}, still under way: it will be there at ${format.ms(arrives)} ms` : `${sent}, there at ${format.ms(arrives)} ms, ${way} one way`;
   if (fate === "corrupted" && flip) {
@@ -49,6 +56,13 @@ export function fateWords(trace: TraceStore, e: PacketEvent, now: number): { tex
   return { text: `${there}.`, bad: false };
 }
 
+/** A capture sees what its own system does, and not the network card. */
+function capturedWords(e: PacketEvent): string {
+  const at = `at ${(e.data.captured ?? "").replace(/.*T|Z$/g, "")} UTC by the clock there`;
+  return e.dir === "in" ? `Captured as it reached the proxy, ${at}. What came in several pieces may have been joined before, and what came from the same host has no checksum.`
+    : `Captured as it left the proxy, ${at}. A network card may divide it and fill in its checksum after that.`;
+}
+
 /** Which checksum notices the bit that flipped (RFC 1071). */
 function caughtBy(trace: TraceStore, e: PacketEvent): string {
   const layers = layersOf(trace, e), inner = layers.find((l) => l.id === "tcp" || l.id === "udp");
@@ -56,15 +70,16 @@ function caughtBy(trace: TraceStore, e: PacketEvent): string {
   return name ? `The ${name} shows it, so ${trace.host(e.to ?? "")} drops the packet.` : "No checksum covers it here.";
 }
 
-/** Whether what a retransmission repeats was needed: the lab knows what the sender can only guess. */
+/** Whether what a retransmission repeats was needed: the lab, and who is at the receiver, knows what the sender can only guess. */
 export function truthOf(trace: TraceStore, e: PacketEvent): { first: PacketEvent; text: string } | undefined {
   const again = e.data.segment?.again, first = again === undefined ? e.data.of : again, of = first === undefined ? undefined : trace.events[first];
   if (!of || !isPacket(of)) return undefined;
   if (again === undefined) return { first: of, text: "The link made this copy; TCP sent it once." };
-  const { fate, arrives } = of.data, repeats = `It repeats octets sent first at ${format.ms(of.t)} ms.`;
+  const { fate } = of.data, repeats = `It repeats octets sent first at ${format.ms(of.t)} ms.`;
   if (fate === "lost") return { first: of, text: `${repeats} That segment was lost, so this one is needed.` };
   if (fate === "corrupted") return { first: of, text: `${repeats} That segment was damaged and dropped, so this one is needed.` };
-  return { first: of, text: `${repeats} That segment came through at ${format.ms(arrives)} ms: only its acknowledgment was late or lost.` };
+  if (!fate && of.dir !== "in") return { first: of, text: `${repeats} Whether that segment came through cannot be seen at the proxy.` };
+  return { first: of, text: `${repeats} That segment came through at ${format.ms(arrival(of))} ms: only its acknowledgment was late or lost.` };
 }
 
 /** The rows of what a packet carries, as far as they are known. */
@@ -107,7 +122,7 @@ export function secretsIn(trace: TraceStore, e: PacketEvent, revealed: ReadonlyS
 /** The state that the stack of a host was in after a packet, as far as events before upto tell. */
 export function stateAfter(trace: TraceStore, e: TraceEvent, host: string, upto: number): StateData | undefined {
   if (!isSegment(e)) return undefined;
-  const t = e.from === host ? e.t : e.data.arrives;
+  const t = e.from === host ? e.t : arrival(e);
   let last: StateData | undefined;
   for (let n = 0; n < Math.min(upto, trace.events.length) && trace.events[n]!.t <= t; n++) {
     const s = trace.events[n]!;

@@ -71,7 +71,7 @@ export type Alternatives = { [K in "8bitmime" | "binarymime"]?: string };
 
 /** What protocol/session accepts, as far as this page asks for it. */
 export interface Plan {
-  target: { mode: RunMode; host: string; port: number };
+  target: { mode: RunMode; host: string; port: number; domain?: string };
   security: Security;
   tls: { serverName: string; ca: string[]; insecure: boolean };
   ehlo: string;
@@ -99,6 +99,8 @@ export interface Config {
     ca: string;
   } | null;
   live: { public: boolean; allow: string[] | null };
+  /** Whether the proxy asks the DNS for its pages. */
+  lookup?: boolean;
   /** Absent where nothing is said of it. */
   instrument?: { tcpinfo: boolean; why?: string };
 }
@@ -164,7 +166,7 @@ export interface Transaction {
 
 export interface Form {
   mode: RunMode;
-  /** Live target as typed: host, host:port or [address]:port. */
+  /** Live target as typed: a domain, host:port or [address]:port. */
   address: string;
   security: Security;
   /** None: look at the server and leave. */
@@ -213,6 +215,11 @@ export const LAB_ACCOUNT = { username: "ada", password: "enchantress" };
 
 const DEFAULT_PORT: Record<Security, number> = { none: 25, starttls: 587, tls: 465 };
 const LMTP_PORT = 24;
+
+/** The port where none is said. Those who send to a domain are mail servers themselves. */
+function usualPort(security: Security, lmtp: boolean, domain: boolean): number {
+  return lmtp ? LMTP_PORT : domain && security !== "tls" ? 25 : DEFAULT_PORT[security];
+}
 
 /** From this size on, a text is a LongMessage: a text box of it would freeze the page. */
 export const EDIT_LIMIT = 256 << 10;
@@ -275,16 +282,29 @@ export interface Address {
   host: string;
   /** Undefined where none was typed. */
   port: number | undefined;
+  /** The host is a domain, and its mail servers are meant. */
+  domain: boolean;
 }
 
-/** Reads "host", "host:port", "[2001:db8::1]:25"; undefined when it is none of these. */
+/** Reads "example.net", "grace@example.net", "host:port", "[2001:db8::1]:25"; undefined when it is none of these. */
 export function parseAddress(text: string): Address | undefined {
   const t = text.trim();
   const m = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/]+))(?::(\d{1,5}))?$/.exec(t);
-  if (!m) return /^[0-9a-fA-F]*(?::[0-9a-fA-F]*){2,}$/.test(t) ? { host: t, port: undefined } : undefined;
+  if (!m) return /^[0-9a-fA-F]*(?::[0-9a-fA-F]*){2,}$/.test(t) ? { host: t, port: undefined, domain: false } : undefined;
   const port = m[3] === undefined ? undefined : Number(m[3]);
   if (port !== undefined && (port < 1 || port > 65535)) return undefined;
-  return { host: (m[1] ?? m[2])!, port };
+  const name = m[2] ?? "", at = name.includes("@"), domain = at || port === undefined ? ascii(name.replace(/.*@|\.$/g, "")) : "";
+  if (/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*$/.test(domain)) return { host: domain, port, domain: true };
+  return at ? undefined : { host: m[1] ?? name, port, domain: false };
+}
+
+/** The form of a name that the DNS has; "" where it has none. */
+function ascii(name: string): string {
+  try {
+    return new URL(`http://${name}`).hostname;
+  } catch {
+    return "";
+  }
 }
 
 /** Datagrams are no stream that TLS could be in, and there is no sign-in over them. */
@@ -323,9 +343,9 @@ function recipientDomain(f: Form): string {
   return f.transactions.flatMap((t) => t.to).map(domain).find(Boolean) ?? "example.net";
 }
 
-/** Host and port that a run would go to, as far as they are known. */
-export function target(f: Form, config: Config | undefined): { host: string; port: number } {
-  const security = securityOf(f), lmtp = protocolOf(f) === "lmtp", port = lmtp ? LMTP_PORT : DEFAULT_PORT[security];
+/** Host and port that a run would go to, as far as they are known; a domain stands for its mail servers. */
+export function target(f: Form, config: Config | undefined): { host: string; port: number; domain?: boolean } {
+  const security = securityOf(f), lmtp = protocolOf(f) === "lmtp", port = usualPort(security, lmtp, false);
   switch (f.mode) {
     case "lab":
       return routeOf(f) === "direct"
@@ -337,7 +357,7 @@ export function target(f: Form, config: Config | undefined): { host: string; por
     }
     case "live": {
       const a = parseAddress(f.address);
-      return { host: a?.host ?? "", port: a?.port ?? port };
+      return { host: a?.host ?? "", port: a?.port ?? usualPort(security, lmtp, !!a?.domain), domain: !!a?.domain };
     }
   }
 }
@@ -361,8 +381,10 @@ export function problems(f: Form, config: Config | undefined): Partial<Record<"a
   };
   if (f.mode === "practice" && config && !config.practice) out.mode = "This proxy offers no practice server. Choose Lab or Live.";
   else if (f.mode === "practice" && protocolOf(f) === "lmtp" && f.security === "tls") out.mode = "The practice server has no implicit TLS for LMTP. Choose None or STARTTLS.";
-  if (f.mode === "live" && !f.address.trim()) out.address = "Name a mail server, such as mx.example.net:25.";
-  else if (f.mode === "live" && !parseAddress(f.address)) out.address = "This is no host and port. Write mx.example.net:25, or [2001:db8::1]:25.";
+  const to = parseAddress(f.address);
+  if (f.mode === "live" && !f.address.trim()) out.address = "Name a domain, such as example.net, or a mail server, such as mx.example.net:25.";
+  else if (f.mode === "live" && !to) out.address = "This is no domain, and no host and port. Write example.net, mx.example.net:25, or [2001:db8::1]:25.";
+  else if (f.mode === "live" && to?.domain && config?.lookup === false) out.address = "This proxy does not ask the DNS for the mail servers of a domain. Name one and its port, such as mx.example.net:25.";
   const [lonely, of] = first((t) => !t.to.some((r) => r.trim())), [bad, its] = first((t) => t.problem);
   if (lonely >= 0) out.to = `${of}Name at least one recipient.`;
   if (bad >= 0) out.message = its + f.transactions[bad]!.problem!.text;
@@ -394,10 +416,10 @@ function optionsOf(f: Form): Partial<Options> {
 
 export function planOf(f: Form, config: Config | undefined, step: boolean): Plan {
   const practice = f.mode === "practice" ? config?.practice : undefined;
-  const known = f.mode === "lab" ? LAB_ACCOUNT : practice, { host, port } = target(f, config), route = routeOf(f), commands = commandsOf(f);
+  const known = f.mode === "lab" ? LAB_ACCOUNT : practice, { host, port, domain } = target(f, config), route = routeOf(f), commands = commandsOf(f);
   return {
     // Directly, mail goes to a domain, and its MX is looked up (RFC 5321, 5.1).
-    target: { mode: f.mode, host: f.mode === "lab" && route === "direct" ? recipientDomain(f) : host, port },
+    target: { mode: f.mode, host: f.mode === "lab" && route === "direct" ? recipientDomain(f) : domain ? "" : host, port, ...(domain && { domain: host }) },
     security: securityOf(f),
     tls: {
       serverName: f.serverName.trim(),
@@ -434,7 +456,7 @@ export function formOf(plan: PartialPlan, base: Form): Form {
   const o = plan.options, usual = to || o ? OPTIONS : base.options;
   return {
     ...base, mode,
-    address: mode === "live" && to?.host ? hostPort(to.host, to.port) : base.address,
+    address: mode === "live" && to ? addressOf(to, usualPort(plan.security ?? base.security, o?.protocol === "lmtp", !!to.domain)) || base.address : base.address,
     security: plan.security ?? base.security,
     transactions: messages?.map((m, i) => transactionOf(m, base.transactions[i] ?? addition(base))) ?? base.transactions,
     ehlo: plan.ehlo ?? base.ehlo,
@@ -485,6 +507,12 @@ function filled<T extends object>(base: T, given: { [K in keyof T]?: unknown } |
 export function withMessage(source: string, name: string): Pick<Transaction, "text" | "file" | "alternatives"> {
   const short = source.length <= EDIT_LIMIT;
   return { text: short ? source.replaceAll("\r\n", "\n") : "", file: short ? undefined : { name, size: messageSize(source), text: source }, alternatives: undefined };
+}
+
+/** What is typed for a live target: behind an @ a domain may have a port, too. */
+function addressOf({ host, domain, port }: Partial<Plan["target"]>, usual: number): string {
+  if (domain) return port && port !== usual ? hostPort(`@${domain}`, port) : domain;
+  return host ? hostPort(host, port || usual) : "";
 }
 
 export function hostPort(host: string, port: number | undefined): string {

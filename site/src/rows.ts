@@ -1,9 +1,10 @@
 // The rows of the ladder: what of a trace is one thing to a reader. Numbers are
 // stable: a row keeps its number whatever happens later, so that links can cite it.
 //
-// The statuses of the tunnel fold into one row, a TLS handshake with its records
+// The statuses of the tunnel fold into one row for each address that is tried, what is
+// asked of the DNS at the side of the session into another, a TLS handshake with its records
 // into one, and a TLS record that carries SMTP is found below the row that it
-// carries, by the range of text.* that both name. In a lab, a segment is found
+// carries, by the range of text.* that both name. A segment, of a lab or captured, is found
 // below the row of the bytes that it carries; one that carries none has a row of
 // its own when something happened to it or it says something remarkable. What
 // the client reads begins as the row of a segment, when that is sent, and becomes
@@ -122,16 +123,21 @@ export class Rows {
   readonly changes: number[] = [];
   /** Packets that did not arrive and were sent again later, by their events. */
   readonly losses: [lost: number, again: number][] = [];
+  /** There are packets that the proxy captured. */
+  captured = false;
   /** All packets but those of the DNS, in order; how long the first of them was under way, and how long the slowest, in nanoseconds. */
   readonly packets: number[] = [];
   delay: number | undefined;
   slowest = 0;
+  /** The mail server that was tried last. */
+  server: string | undefined;
   /** What the proxy measured of its TCP. */
   readonly samples: EventOfKind<"tcp", "sample">[] = [];
 
-  readonly #lab: boolean;
   #numbers = 0;
-  #connect: Row | undefined;
+  #connect: Row | undefined; // the newest
+  #dials = new Map<string, Row>(); // connections that are being made, by address; "" while the name is looked up
+  #published: Row | undefined; // what the DNS says besides the MX
   #joined: Row | undefined; // the client's end of the TCP handshake
   #handshake: Row | undefined; // open
   #lastHandshake: Row | undefined;
@@ -148,9 +154,7 @@ export class Rows {
   #waits = new Map<Row, Wait | undefined>();
   #unread: Row[] = []; // datagrams to the client
 
-  constructor(readonly trace: TraceStore | undefined) {
-    this.#lab = trace?.meta.mode === "lab";
-  }
+  constructor(readonly trace: TraceStore | undefined) {}
 
   /** Reads the events of the trace up to, not including, the one at upto. */
   readTo(upto: number): this {
@@ -247,10 +251,10 @@ export class Rows {
     return { timer, from: timer === "retransmission" ? sign : before, to: e.t, before, flight, rto: timer === "retransmission" ? prior?.rto : undefined, tries: earlier.length };
   }
 
-  /** Whether nothing of what a retransmission carries had arrived before. */
+  /** Whether nothing of what a retransmission carries had arrived before, as far as is known. */
   needed(row: Row): boolean {
     const e = this.#packet(row.packets[0]!), tries = this.#tries.get(e.data.segment?.again ?? -1) ?? [];
-    return tries.every((n) => n >= e.n || !landed(this.#packet(n)));
+    return tries.every((n) => n >= e.n || !landed(this.#packet(n)) || e.src === "captured" && e.dir === "out");
   }
 
   #packet(n: number): PacketEvent {
@@ -281,16 +285,17 @@ export class Rows {
 
   #read(e: TraceEvent): void {
     if (isPacket(e) && e.layer !== "dns") {
+      this.captured ||= e.src === "captured";
       this.packets.push(e.n);
-      this.delay ??= e.data.arrives - e.t;
-      this.slowest = Math.max(this.slowest, e.data.arrives - e.t);
+      this.delay ??= arrival(e) - e.t;
+      this.slowest = Math.max(this.slowest, arrival(e) - e.t);
     }
     switch (e.layer) {
       case "tunnel": return this.#readTunnel(e);
       case "tls": return this.#readTLS(e);
       case "smtp": return this.#readSMTP(e);
       case "app": return this.#readApp(e);
-      case "dns": return this.#readDNS(e);
+      case "dns": return e.kind === "lookup" || e.kind === "policy" ? this.#readLookup(e) : this.#readDNS(e);
       case "udp": return this.#readDatagram(e);
       case "tcp": return e.kind === "segment" ? this.#readSegment(e) : e.kind === "analysis" ? this.#readAnalysis(e) : e.kind === "sample" ? this.#readSample(e) : this.#readState(e);
       case "ip":
@@ -320,7 +325,7 @@ export class Rows {
     const lost = landed(e) ? undefined : (this.#lost.get(e.n) ?? { rows: [], made: Infinity });
     if (lost) this.#lost.set(e.n, { rows: [...lost.rows, row], made: lost.made });
     if (lost?.made === Infinity) l.missing.add(e.n);
-    else l.latest = Math.max(l.latest, lost?.made ?? e.data.arrives);
+    else l.latest = Math.max(l.latest, lost?.made ?? arrival(e));
     if (at < 0) {
       row.sent = e.t;
       row.fate = e.data.fate;
@@ -332,8 +337,8 @@ export class Rows {
   /** What a packet carried came after all, in another one. */
   #made(up: number, other: PacketEvent): void {
     const lost = this.#lost.get(up);
-    if (!lost || lost.made <= other.data.arrives || !landed(other)) return;
-    lost.made = other.data.arrives;
+    if (!lost || lost.made <= arrival(other) || !landed(other)) return;
+    lost.made = arrival(other);
     for (const row of lost.rows) {
       const l = this.#landing.get(row);
       if (!l) continue;
@@ -370,7 +375,7 @@ export class Rows {
       if (!flow.established) this.#establish(flow, e, undefined);
     } else if (has("FIN")) this.#addPacket(e);
     else if (!flow.established && flow.synACK && e.from === flow.initiator) this.#establish(flow, e, this.#addPacket(e));
-    else if (e.data.fate !== "delivered") this.#addPacket(e);
+    else if (unusual(e)) this.#addPacket(e);
     else this.quiet.push({ e: e.n, row: Math.max(0, this.list.length - 1) });
   }
 
@@ -386,7 +391,7 @@ export class Rows {
       else f.signs.set(host, [t]);
     };
     sign(e.from!, e.t);
-    if (landed(e)) sign(e.to!, e.data.arrives);
+    if (landed(e)) sign(e.to!, arrival(e));
     const { window, flags } = e.data.segment!;
     if (/SYN|RST/.test(flags)) return f;
     if (window === 0) f.shut.add(e.from!);
@@ -397,13 +402,13 @@ export class Rows {
   #readSYN(e: EventOfKind<"tcp", "segment">, flow: Flow): void {
     const s = e.data.segment!, row = s.again === undefined ? this.#addPacket(e) : this.#retransmitted(e, s.again);
     if (s.flags !== "SYN") flow.synACK ??= row;
-    if (e.dir && !flow.established) row.round = this.rounds.begin(e.t, row.i, "connect");
+    if (e.dir && !flow.established && !this.#connect) row.round = this.rounds.begin(e.t, row.i, "connect");
   }
 
   #establish(flow: Flow, e: EventOfKind<"tcp", "segment">, row: Row | undefined): void {
     flow.established = true;
     if (row) row.ok = true;
-    if (!e.dir || !flow.synACK) return;
+    if (!e.dir || !flow.synACK || this.#connect) return; // the tunnel tells
     this.rounds.end(e.t, flow.synACK.i, "connect");
     this.#joined = row;
   }
@@ -422,7 +427,7 @@ export class Rows {
   /** What a host says again and again is one row. */
   #repeat(flow: Flow, key: string, e: PacketEvent): Row {
     const row = flow.repeats.get(key);
-    if (!row || e.data.fate !== "delivered") {
+    if (!row || unusual(e)) {
       const added = this.#addPacket(e);
       if (!row) flow.repeats.set(key, added);
       return added;
@@ -447,7 +452,7 @@ export class Rows {
       return;
     }
     const c = this.#channel(r.stream), end = r.off + r.len;
-    c.segments.push({ off: r.off, end, e: e.n });
+    c.take({ off: r.off, end, e: e.n });
     let rows = this.#handshake && r.off >= c.start ? [this.#handshake] : c.rowsAt(r.off, end);
     if (rows.length === 0 && e.dir !== "in") rows = c.waiting(end);
     if (rows.length === 0) rows = [(c.open ??= this.#addPacket(e))];
@@ -479,13 +484,20 @@ export class Rows {
     this.#carry(row, e);
   }
 
+  /** The MX begins the session, and nothing in it waits for the rest. */
+  #readLookup(e: EventOfKind<"dns", "lookup"> | EventOfKind<"dns", "policy">): void {
+    const mx = e.kind === "lookup" && e.data.type === "MX", row = mx || !this.#published ? this.#add(e, "dns") : this.#published;
+    if (!mx) this.#published = row;
+    this.#fold(e, row);
+  }
+
   #readAnalysis(e: EventOfKind<"tcp", "analysis">): void {
     const d = e.data, packet = this.#packet(d.packet), s = packet.data.segment;
     this.#remarks.set(d.packet, [...(this.#remarks.get(d.packet) ?? []), d]);
     const told = this.#byEvent.get(d.packet);
     if (told) this.#touch(told);
     const flow = s && this.#flows.get(s.flow);
-    if (!flow || d.host !== packet.from) return;
+    if (!flow || !firsthand(packet, d)) return;
     if (!d.marks.some((m) => TOLD.includes(m) || (m === "window-update" && flow.reopened === d.packet))) return;
     const row = told, probe = d.marks.includes("zero-window-probe");
     if (row && !(probe && row.packets[0] !== d.packet)) return;
@@ -532,7 +544,7 @@ export class Rows {
   }
 
   #say(e: Extract<TraceEvent, { layer: "smtp" }>): Row {
-    if (!e.at || !this.#lab) return this.#add(e, e.kind);
+    if (!e.at) return this.#add(e, e.kind);
     const c = this.#channel(e.at.stream), text = { off: e.at.off, end: e.at.off + e.at.len };
     const row = this.#datagram(e) ?? this.#claim(e, e.kind, c, c.wire(text));
     c.texts.push({ ...text, row });
@@ -545,7 +557,7 @@ export class Rows {
     const text = this.trace!.bytes(e.at!), header = 28;
     const i = this.#unread.findIndex((r) => {
       const p = this.#packet(r.packets[0]!), { stream, off, len } = p.at!;
-      if (!landed(p) || p.data.arrives > e.t || len - header !== text.length) return false;
+      if (!landed(p) || arrival(p) > e.t || len - header !== text.length) return false;
       const payload = this.trace!.stream(stream).bytes(off + header, text.length);
       return text.every((b, i) => b === payload[i]);
     });
@@ -557,17 +569,35 @@ export class Rows {
   }
 
   #readTunnel(e: Extract<TraceEvent, { layer: "tunnel" }>): void {
-    const row = (this.#connect ??= this.#add(e, "connect"));
+    if (e.kind === "resolving") this.#giveUp(); // it is the next server's turn
+    const at = e.data.address ?? "", row = (this.#connect = this.#dials.get(at) ?? this.#dials.get("") ?? this.#add(e, "connect"));
+    this.#dials.delete("");
+    this.#dials.set(at, row);
+    this.server = e.data.host ?? this.server;
     this.#fold(e, row);
     row.e = e.n;
     row.dir = "out";
-    this.#touch(row);
+    if (e.kind === "failed") {
+      row.ok = false;
+      this.#dials.delete(at);
+    }
     if (e.kind !== "opened") {
       row.round = this.rounds.begin(e.t, row.i, "connect");
       return;
     }
     row.ok = true;
+    this.#dials.delete(at);
+    this.#giveUp();
     row.round = this.rounds.end(e.t, row.i, "connect");
+  }
+
+  /** Ends the attempts that nobody waits for any more. */
+  #giveUp(): void {
+    for (const row of this.#dials.values()) {
+      row.ok = false;
+      this.#touch(row);
+    }
+    this.#dials.clear();
   }
 
   #readTLS(e: Extract<TraceEvent, { layer: "tls" }>): void {
@@ -606,7 +636,7 @@ export class Rows {
   #readRecord(e: EventOfKind<"tls", "record">): void {
     const c = this.#channel(e.at!.stream), wire = { off: e.at!.off, end: e.at!.off + e.at!.len }, plain = e.data.plain;
     const sealed = { ...wire, plain: plain && { off: plain.off, end: plain.off + plain.len }, row: undefined as Row | undefined };
-    if (this.#lab) c.records.push(sealed);
+    c.records.push(sealed);
     const segments = touching(c.segments, wire.off, wire.end).map((s) => this.#packet(s.e));
     if (plain && e.dir) {
       this.#carriers[e.dir].push(e.n);
@@ -669,9 +699,23 @@ export class Rows {
   }
 }
 
-/** A packet got to where it was sent, as it was sent. */
+/** When a packet is there; one that was captured, when the page was told of it. */
+export function arrival(e: PacketEvent): number {
+  return e.data.arrives ?? e.t;
+}
+
+/** A packet got to where it was sent, as it was sent, as far as is known. */
 export function landed(e: PacketEvent): boolean {
   return e.data.fate !== "lost" && e.data.fate !== "corrupted";
+}
+
+function unusual(e: PacketEvent): boolean {
+  return (e.data.fate ?? "delivered") !== "delivered";
+}
+
+/** Whether a remark on a packet is that of a capture where it was sent, or where it was captured. */
+export function firsthand(e: PacketEvent, d: AnalysisData): boolean {
+  return e.src === "captured" || d.host === e.from;
 }
 
 /** What a receiver may delay an acknowledgment by, in the eyes of the stack's probe timer (RFC 8985, 7.2). */

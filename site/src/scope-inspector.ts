@@ -7,17 +7,17 @@ import { enhancedEntry, eventEntry, look, replyEntry, type Entry } from "./book.
 import { dump, fieldText, plainOffset, recordEvent, sealFields, suiteOf, type Dump, type DumpField } from "./dump.ts";
 import { findingsOf, SEVERITY_GLYPH } from "./findings.ts";
 import * as format from "./format.ts";
-import { control, provenance, severity } from "./icons.ts";
+import { control, provenance, severity, SOURCE_WORDS } from "./icons.ts";
 import { certificateFacts, connectFacts, handshakeFacts } from "./layout.ts";
 import { story } from "./mailbox.ts";
 import { carried, fateWords, layersOf, secretsIn, segmentFacts, stateAfter, truthOf, type PacketLayer } from "./packet.ts";
 import { resized } from "./resized.ts";
-import { isPacket, type PacketEvent, type Row } from "./rows.ts";
+import { arrival, isPacket, landed, type PacketEvent, type Row } from "./rows.ts";
 import type { Width } from "./scope-top.ts";
 import { shared } from "./tokens.ts";
-import type { EventOfKind, HandshakeData, MailData, Source, StateData, TraceEvent } from "./trace.ts";
+import type { EventOfKind, HandshakeData, LookupData, MailData, PolicyData, Source, StateData, TraceEvent } from "./trace.ts";
 import { now, placeOf, type Place, type View } from "./view.ts";
-import { commonName, mailWords, SOURCE_WORDS, visible, waitWords, wordsOf } from "./words.ts";
+import { commonName, mailWords, visible, waitWords, wordsOf } from "./words.ts";
 
 type Tab = "fields" | "bytes" | "next";
 /** A layer of a packet, the TLS record around a text, or the row itself. */
@@ -148,6 +148,7 @@ export class ScopeInspector extends LitElement {
     if (place.record !== undefined || row.kind === "record") return this.#recordBody(row, place.record ?? row.e, 0, 1);
     if (row.kind === "connect") return this.#facts(connectFacts(row.parts.map((n) => rows.trace!.events[n] as EventOfKind<"tunnel", "opened"> | EventOfKind<"tcp", "sample">)));
     if (row.kind === "handshake") return this.#handshake(row);
+    if (row.kind === "dns") return html`${row.parts.map((n) => this.#answer(rows.trace!.events[n]!))}`;
     if (row.kind === "mail") return this.#mail(rows.event(row).data as MailData);
     if (row.layer !== "smtp" || !rows.event(row).at) return nothing;
     if (!this.#on("fields") && !this.#on("bytes")) return html``;
@@ -194,7 +195,7 @@ export class ScopeInspector extends LitElement {
   #meaning(row: Row, place: Place): TemplateResult {
     const e = this.#event(row, place), more: unknown[] = [], host = (id: string | undefined) => (id === "client" ? "this page" : this.view.trace!.host(id ?? ""));
     let entry: Entry | undefined = eventEntry(e);
-    if (this.view.lab && e.from && e.to && (row.hop || isPacket(e))) more.push(`From ${host(e.from)} to ${host(e.to)}.`);
+    if (e.from && e.to && (row.hop || isPacket(e))) more.push(`From ${host(e.from)} to ${host(e.to)}.`);
     if (place.certificate !== undefined) entry = look("tls.handshake.certificate");
     else if (place.record !== undefined) entry = look("event.tls.record");
     else if (e.layer === "tls" && e.kind === "decrypted") {
@@ -276,7 +277,7 @@ export class ScopeInspector extends LitElement {
     const one = packets.length === 1, lost = packets.filter((p) => p.data.fate === "lost" || p.data.fate === "corrupted").length, kind = packets[0]!.layer === "udp" ? "datagram" : "segment";
     const gone = !lost ? nothing : one ? html`Its ${kind} did not get through` : html`${lost} of its ${format.count(packets.length, kind)} did not get through`;
     return html`${lost ? gone : one ? html`One ${kind}` : format.count(packets.length, kind)}${again.length ? html`, sent again in ${again.map((r, i) => html`${i ? ", " : nothing}${this.#rowLink(r)}`)}` : nothing}${
-      row.arrives === undefined ? html`: not all of it is at ${there}` : html`: all of it at ${there} ${format.duration(row.arrives - row.sent)} after it was sent`}.`;
+      packets[0]!.src === "captured" ? html`, captured at the proxy` : row.arrives === undefined ? html`: not all of it is at ${there}` : html`: all of it at ${there} ${format.duration(row.arrives - row.sent)} after it was sent`}.`;
   }
 
   #breadcrumb(levels: Level[], chosen: Depth): TemplateResult {
@@ -356,7 +357,7 @@ export class ScopeInspector extends LitElement {
         @keydown=${(k: KeyboardEvent) => this.#fieldKey(k, visible.map(([, i]) => i))} @pointerleave=${() => (this.hot = this.#pinned)}>
         <tbody>${visible.map(([f, i]) => html`
           <tr id="f${e.n}-${i}" aria-selected=${i === this.hot} class="${this.#hit(d.fields, f.off, f.off + f.len, !!f.extra) ? "hit" : ""} ${f.extra ? "tls" : ""} d${Math.min(f.depth ?? 0, 4)}" @pointerenter=${() => (this.hot = i)} @click=${() => this.#pin(i)}>
-            <td>${f.len === 1 ? f.off : `${f.off}–${f.off + f.len - 1}`}</td><td>${f.name}</td><td><span>${text(f)}</span></td></tr>`)}</tbody>
+            <td>${f.len === 1 ? f.off : `${f.off}–${f.off + f.len - 1}`}</td><td>${f.name.split(/(?<=_)/).map((part) => html`${part}<wbr>`)}</td><td><span>${text(f)}</span></td></tr>`)}</tbody>
       </table></div>
       <p class="about" aria-live="polite">${hot ? html`<b>${hot.name}</b> <span class="wire">${clip(text(hot))}</span>${entry ? html`<br>${entry.means} ${this.#refs(entry)}` : nothing}` : html`Point at a field or a byte: they light up together.`}</p>`;
   }
@@ -456,9 +457,9 @@ export class ScopeInspector extends LitElement {
   #remarks(row: Row, e: PacketEvent): TemplateResult | typeof nothing {
     const { rows, trace } = this.view, remarks = rows.remarks(e.n), truth = truthOf(trace!, e), wait = row.packets.includes(e.n) && row.packets[0] === e.n ? rows.waitOf(row) : undefined;
     if (remarks.length === 0 && !truth) return nothing;
-    const first = truth && rows.rowOf(truth.first.n), named = (id: string) => (id === "client" ? "the page" : trace!.host(id));
+    const first = truth && rows.rowOf(truth.first.n), named = (id: string) => (id === "client" ? "the page" : id === "proxy" ? "the proxy" : trace!.host(id));
     return html`<ul class="remarks">
-      ${truth ? html`<li>${provenance("simulated")}<span>${truth.text}${first && first !== row ? html` ${this.#rowLink(first, `Row ${first.n}`)}.` : nothing}</span></li>` : nothing}
+      ${truth ? html`<li>${provenance(e.src)}<span>${truth.text}${first && first !== row ? html` ${this.#rowLink(first, `Row ${first.n}`)}.` : nothing}</span></li>` : nothing}
       ${wait ? html`<li>${provenance("derived")}<span>${waitWords(wait).title} ${waitWords(wait).text}</span></li>` : nothing}
       ${remarks.flatMap((r) => r.marks.map((mark) => {
         const entry = look(`tcp.analysis.${mark}`);
@@ -476,12 +477,12 @@ export class ScopeInspector extends LitElement {
   #carried(row: Row, e: PacketEvent, layer: PacketLayer): TemplateResult | typeof nothing {
     if (layer.id === "ip" || layer.id === "dns" || !e.data.carries) return nothing;
     const found = carried(this.view.rows, e).filter((r) => r !== row), { off, len } = e.data.carries;
-    return html`<p class="more">Carries bytes ${format.number(off)} to ${format.number(off + len - 1)} of what ${this.view.trace!.host(e.from ?? "")} says${found.length ? html`: ${found.map((r, i) => html`${i ? ", " : nothing}${this.#rowLink(r)}`)}` : nothing}.</p>`;
+    return html`<p class="more">Carries bytes ${format.number(off)} to ${format.number(off + len - 1)} of what ${this.view.trace!.host(e.from === "proxy" ? "client" : (e.from ?? ""))} says${found.length ? html`: ${found.map((r, i) => html`${i ? ", " : nothing}${this.#rowLink(r)}`)}` : nothing}.</p>`;
   }
 
   /** The TCP of both ends: after it was sent, and after it arrived. */
   #states(e: PacketEvent): TemplateResult | typeof nothing {
-    const { trace, rows } = this.view, there = e.data.fate !== "lost" && e.data.fate !== "corrupted" && now(this.view) >= e.data.arrives;
+    const { trace, rows } = this.view, there = landed(e) && now(this.view) >= arrival(e);
     const ends = [[e.from!, "sent"], ...(there ? [[e.to!, "arrived"]] : [])] as [string, string][];
     const states = ends.map(([host, when]) => ({ host, when, s: stateAfter(trace!, e, host, rows.seen) })).filter((x) => x.s);
     if (states.length === 0) return nothing;
@@ -523,6 +524,14 @@ export class ScopeInspector extends LitElement {
   #facts(facts: readonly [string, string][], explain: Record<string, Entry | undefined> = {}): TemplateResult {
     return html`${this.#on("fields") ? html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd><span class="wire">${value}</span>${
       explain[name] ? html`<small>${explain[name].means} ${this.#refs(explain[name])}</small>` : nothing}</dd></div>`)}</dl>` : nothing}`;
+  }
+
+  /** What the DNS said, or the web server that has the MTA-STS policy. */
+  #answer(e: TraceEvent): TemplateResult | typeof nothing {
+    if (!this.#on("fields") || e.layer !== "dns" || (e.kind !== "lookup" && e.kind !== "policy")) return nothing;
+    const d = e.data, took = "cached" in d && d.cached ? `asked ${format.duration(d.age ?? 0)} before` : format.duration(d.took), type = e.kind === "lookup" ? look(`dns.type.${e.data.type.toLowerCase()}`, "dns.type.other") : look("event.dns.policy");
+    return html`<h3><span>${e.kind === "lookup" ? `${e.data.type} ${visible(e.data.name)}` : `MTA-STS policy of ${visible(e.data.domain)}`}</span> <small>${took}${"ad" in d && d.ad ? ", DNSSEC" : nothing}</small></h3>
+      ${this.#facts(e.kind === "lookup" ? lookupFacts(e.data) : policyFacts(e.data))}<p class="more">${type?.means} ${this.#refs(type)}</p>`;
   }
 
   #handshake(row: Row): TemplateResult {
@@ -612,7 +621,7 @@ export class ScopeInspector extends LitElement {
     .chain li { display: flex; justify-content: space-between; gap: var(--s2); font-size: var(--t2); line-height: 24px; } .chain small { color: var(--soft); font-size: var(--t1); flex: none; }
     .chain .link { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
     h3 { font-size: var(--t2); display: flex; justify-content: space-between; gap: var(--s2); border-top: 1px solid var(--rule-strong); padding-top: 5px; margin-top: 10px; line-height: 18px; }
-    h3 small { font-weight: 400; color: var(--soft); font-size: var(--t1); }
+    h3 span { overflow-wrap: anywhere; } h3 small { font-weight: 400; color: var(--soft); font-size: var(--t1); }
     .next { font-size: var(--t2); line-height: 16px; } .next div { display: grid; grid-template-columns: 84px 1fr; padding: 3px 0; } .next dd { color: var(--soft); } .next a { white-space: nowrap; }
     .next dt { font: var(--t2)/16px var(--wire); color: var(--out); } .next .planned { font-weight: 700; } .next .link { font: inherit; min-height: 24px; margin: -4px 0; text-align: left; } s { text-decoration-color: var(--rule-strong); }
     .tabs { display: flex; border-bottom: 1px solid var(--rule-strong); margin: 2px calc(-1 * var(--s4)) 6px; padding: 0 var(--s3); }
@@ -633,6 +642,24 @@ interface DumpOptions {
 /** The field of a byte; those that stand behind the bytes of a dump are its seal. */
 function ownerOf(d: Dump, i: number): number {
   return i < d.bytes.length ? (d.owner[i] ?? -1) : d.fields.findIndex((f) => f.extra && i >= f.off && i < f.off + f.len);
+}
+
+/** An answer of the DNS, record by record. */
+function lookupFacts(d: LookupData): [string, string][] {
+  const facts: [string, string | undefined][] = [
+    ["no answer", d.problem], ...d.records.map((r): [string, string] => [`${r.type}, ${format.number(r.ttl)} s`, (r.name === d.name ? "" : `${r.name} `) + (r.text ?? r.data)]),
+    ["answer", d.problem || d.records.length ? undefined : d.rcode === "NOERROR" ? "no such record" : d.rcode],
+    ["remarks", d.notes?.join("; ")], ["withheld", d.withheld ? `${format.count(d.withheld, "record")}, by the policy of this proxy` : undefined],
+    ["left out", d.omitted ? format.count(d.omitted, "record") : undefined], ["resolver", d.server && `${d.server}, by ${d.network ?? "udp"}`],
+  ];
+  return facts.flatMap(([name, value]) => (value ? [[name, visible(value)] as [string, string]] : []));
+}
+
+function policyFacts(d: PolicyData): [string, string][] {
+  const facts: [string, string | undefined][] = [
+    ["no policy", d.problem], ["fetched from", d.url], ["mode", d.mode], ["mail servers", d.mx?.join(", ")], ["kept for", d.maxAge === undefined ? undefined : format.count(d.maxAge, "second")],
+  ];
+  return facts.flatMap(([name, value]) => (value ? [[name, visible(value)] as [string, string]] : []));
 }
 
 function clip(text: string): string {

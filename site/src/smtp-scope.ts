@@ -17,7 +17,7 @@ import type { Desk } from "./desk.ts";
 import { Engine, type EngineState, type Pending, type WorkerLike } from "./engine.ts";
 import { FORMATS, type Format } from "./files.ts";
 import * as format from "./format.ts";
-import { control, provenance } from "./icons.ts";
+import { control, HUES, provenance, SOURCE_WORDS } from "./icons.ts";
 import { keepForm, keepTheme, keptForm, keptTheme } from "./keep.ts";
 import { box } from "./box.ts";
 import { columnsFor, lanes } from "./columns.ts";
@@ -25,7 +25,7 @@ import { completed, defaultForm, formOf, planOf, problems, securityOf, target, u
 import { rowsOf, Rows } from "./rows.ts";
 import { outlineIn, outlineOf, stepsOf } from "./steps.ts";
 import { shared, tokens } from "./tokens.ts";
-import type { EventOfKind, TraceEvent, TraceStore } from "./trace.ts";
+import type { EventOfKind, Source, TraceEvent, TraceStore } from "./trace.ts";
 import { verdict } from "./verdict.ts";
 import { Player } from "./player.ts";
 import { charted, placeOf, type Packets, type Pane, type Scale, type View } from "./view.ts";
@@ -54,8 +54,6 @@ const GRACE = 1500;
 
 /** How long the line of a paused session stays while what it sent is not answered. */
 const HOLD = 1500;
-
-const HUES = [["out", "SMTP, the client speaks"], ["in", "SMTP, the server speaks"], ["tls", "TLS"], ["tcp", "TCP"], ["dns", "DNS"]] as const;
 
 const LAB_INVITES = {
   none: "Press Run: a simulated internet of real TCP/IP stacks, inside this page, carries one message to {host} without encryption. Every packet is drawn. The dashed rows are the plan.",
@@ -226,11 +224,10 @@ export class SmtpScope extends LitElement {
   }
 
   async #body(trace: TraceStore, format: Format, options: { secrets?: boolean; host?: string }): Promise<BlobPart> {
-    const shown = options.secrets ? trace : trace.redact();
-    if (format === "json") return JSON.stringify(shown);
+    if (format === "json") return JSON.stringify(options.secrets ? trace : trace.redact());
     // The keys are those of the last run, and not of a trace from elsewhere.
     const secrets = !!options.secrets, keys = secrets && !this.#replay ? this.#engine.keys : "";
-    return (await (await this.#desk()).ask("export", { format, trace: shown, host: options.host ?? "client", secrets, keys })) as BlobPart;
+    return (await (await this.#desk()).ask("export", { format, trace, host: options.host ?? "client", secrets, keys })) as BlobPart;
   }
 
   #write = (format: Format): Promise<Blob> => this.export(format, { secrets: this.#secrets });
@@ -364,7 +361,7 @@ export class SmtpScope extends LitElement {
     this.#checked = this.#planOpen = false;
     this.#replay = undefined;
     this.#fresh();
-    this.#running = this.#engine.run({ ...this.#plan(step), ...(byHand && { messages: [] }) }, this.#tunnel.href, new URL(assets.roots, BASE).href, this.token);
+    this.#running = this.#engine.run({ ...this.#plan(step), ...(byHand && { messages: [] }) }, { tunnel: this.#tunnel.href, api: this.#api("").href, roots: new URL(assets.roots, BASE).href, ...(this.token && { token: this.token }) });
     this.#typing = byHand;
     this.#fetchDetail();
     if (this.#inLab && !step) this.#play(0);
@@ -591,7 +588,7 @@ export class SmtpScope extends LitElement {
     void this.#dialog("notice");
   }
 
-  async #dialog(id: "help" | "stored" | "notice"): Promise<void> {
+  async #dialog(id: "stored" | "notice"): Promise<void> {
     this.requestUpdate();
     await this.updateComplete;
     const d = this.renderRoot.querySelector<HTMLDialogElement>(`#${id}`);
@@ -618,11 +615,11 @@ export class SmtpScope extends LitElement {
       case "smtp": this.#hop(a.by, (e) => e.layer === "smtp"); break;
       case "takeover": this.#takeOver(); break;
       case "console": this.#byHand(); break;
-      case "command": void this.#asCommand(); break;
+      case "command": void this.#fetched("scope-command"); break;
       case "plan": this.#planOpen = !this.#planOpen; break;
       case "sheet": this.#sheet = false; break;
       case "end": this.#moveCursor(Infinity); break;
-      case "help": void this.#dialog("help"); break;
+      case "help": void this.#fetched("scope-help"); break;
       case "open": this.renderRoot.querySelector<HTMLInputElement>("#file")!.click(); break;
       case "stored": void this.#readStored(); break;
       case "draft": this.#draft = { verb: a.verb }; break;
@@ -673,11 +670,12 @@ export class SmtpScope extends LitElement {
     if (!this.#engine.busy) void this.#start(true, true).catch(() => {});
   }
 
-  async #asCommand(): Promise<void> {
+  /** Shows a dialog that is fetched with the first session, or now. */
+  async #fetched(dialog: "scope-help" | "scope-command"): Promise<void> {
     try {
       await this.#detail();
       await this.updateComplete;
-      this.renderRoot.querySelector<Element & { show(): void }>("scope-command")!.show();
+      this.renderRoot.querySelector<Element & { show(): void }>(dialog)!.show();
     } catch (e) {
       this.#fail(message(e));
     }
@@ -815,7 +813,7 @@ export class SmtpScope extends LitElement {
     return {
       trace, rows, all: this.#rows, upto: this.#cursor ?? total, total, state: this.state, replay: !!this.#replay,
       pending: atEnd ? this.#engine.pending : undefined, steps: stepsOf(outline),
-      server: trace ? trace.host("server") : t.host || "mail server", crash: this.#replay ? "" : this.#engine.crash,
+      server: trace ? (rows.server ?? trace.host("server")) : t.host || "mail server", crash: this.#replay ? "" : this.#engine.crash,
       lab: trace ? trace.meta.mode === "lab" : this.#inLab, scale: this.#scale, packets: this.#packets,
       time: trace ? this.#time(trace) : 0, playing: this.#player.playing, speed: this.speed,
     };
@@ -924,13 +922,13 @@ export class SmtpScope extends LitElement {
       <label><input type="radio" name=${name} .checked=${w === value} @change=${() => choose(w)}><span data-text=${words}>${words}</span></label>`)}</span>`;
     return html`<div class="tools">
       ${radio("show", "show", panes, this.#show, (what) => this.#acted({ do: "show", what }))}
-      ${v.lab && this.#show === "ladder" ? html`<label class="every"><input type="checkbox" .checked=${v.packets === "all"} @change=${(e: Event) => this.#acted({ do: "packets", packets: (e.target as HTMLInputElement).checked ? "all" : "few" })}>every packet</label>
-        ${v.trace && this.#scale === "time" ? html`<span class="ruler"><svg width="9" height="20" aria-hidden="true"><path d="M1 .5h7M1 19.5h7M4.5 .5v19"/></svg>${format.duration(unitFor(v.all.delay))}</span>` : nothing}
+      ${(v.lab || v.all.captured) && this.#show === "ladder" ? html`<label class="every"><input type="checkbox" .checked=${v.packets === "all"} @change=${(e: Event) => this.#acted({ do: "packets", packets: (e.target as HTMLInputElement).checked ? "all" : "few" })}>every packet</label>` : nothing}
+      ${v.lab && this.#show === "ladder" ? html`${v.trace && this.#scale === "time" ? html`<span class="ruler"><svg width="9" height="20" aria-hidden="true"><path d="M1 .5h7M1 19.5h7M4.5 .5v19"/></svg>${format.duration(unitFor(v.all.delay))}</span>` : nothing}
         ${radio("scale", "rows", [["rows", "Rows"], ["time", "Time scale"]] as const, this.#scale, (scale) => this.#acted({ do: "scale", scale }))}` : nothing}</div>`;
   }
 
   #lanes(v: View): TemplateResult {
-    const opened = v.rows.list.find((r) => r.kind === "connect"), d = opened?.ok ? (v.rows.event(opened) as EventOfKind<"tunnel", "opened">).data : undefined;
+    const opened = v.rows.list.find((r) => r.kind === "connect" && r.ok), d = opened ? (v.rows.event(opened) as EventOfKind<"tunnel", "opened">).data : undefined;
     const t = target(this.#form, this.#config), phone = this.width === "phone" || this.view === "compact";
     const client = v.trace?.host("client") ?? "this page", address = d?.address ?? (v.trace ? "" : t.host ? `port ${t.port}` : "");
     const hosts = lanes(v.trace, columnsFor(Math.max(320, this.#room))), between = hosts.slice(1, -1), ends = v.lab && v.trace ? hosts : [];
@@ -962,19 +960,15 @@ export class SmtpScope extends LitElement {
   }
 
   #legend(v: View): TemplateResult {
-    return html`<div class="legend"><span>${provenance("observed", false)}observed in the page</span>${v.lab ? html`<span>${provenance("simulated", false)}simulated in the lab</span>` : html`<span>${provenance("measured", false)}measured at the proxy</span>`}<span>${provenance("derived", false)}derived</span>
+    const sources: Source[] = ["observed", v.lab ? "simulated" : "measured", ...(v.all.captured ? (["captured"] as const) : []), "derived"];
+    return html`<div class="legend">${sources.map((s) => html`<span>${provenance(s, false)}${SOURCE_WORDS[s]}</span>`)}
       <span class="inside"><svg class="glyph" viewBox="0 0 10 10" aria-hidden="true"><path d="M3.5 0V10" stroke-width="1.5"/><path class="sealed" d="M6.5 0V10" stroke-width="1.5"/></svg>inside TLS</span></div>`;
   }
 
   #dialogs(): TemplateResult {
     const closer = (words: string) => html`<form method="dialog"><button class="btn">${words}</button></form>`;
-    const keys = [["R", "run, or go on"], ["S", "step: send what is pending, stop before what follows"], ["P", "pause before the next send"], ["C", "type SMTP by hand"], ["↑ ↓ Home End", "move along the rows"], ["→ Enter", "open a row: what carried it, its bytes"], ["←", "close it"], [", .", "to the packet before and after, in the lab"], ["< >", "to the row of SMTP before and after, in the lab"], ["?", "this list"]];
     return html`
-      <dialog id="help" aria-labelledby="help-title"><div class="box"><div class="head"><h2 id="help-title">Keys and glyphs</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></div>
-        <dl>${keys.map(([k, w]) => html`<dt class="wire">${k}</dt><dd>${w}</dd>`)}</dl>
-        <dl class="glyphs">${(["observed", "measured", "simulated", "derived"] as const).map((s) => html`<dt>${provenance(s, false)}</dt><dd>${{ observed: "observed: bytes that this page sent or read", measured: "measured: reported by the proxy that holds the TCP connection", simulated: "simulated: a packet of the lab’s real TCP/IP stacks, or what they say of themselves", derived: "derived: worked out from the others" }[s]}</dd>`)}</dl>
-        <dl class="hues">${HUES.map(([h, w]) => html`<dt><svg width="22" height="8" aria-hidden="true"><path class=${h} d="M0 4H22"/></svg></dt><dd>${w}</dd>`)}</dl>
-      </div></dialog>
+      <scope-help></scope-help>
       <dialog id="stored" aria-labelledby="stored-title"><div class="box"><div class="head"><h2 id="stored-title">What the server stored</h2><form method="dialog"><button class="close" aria-label="close">${control("close")}</button></form></div>
         <p class="soft">Queue id <span class="wire">${this.#stored?.id}</span>. The server put the first lines on top; the rest is the message as it arrived.</p>
         <pre tabindex="0" aria-label="the stored message">${this.#stored?.text.slice(0, 200_000)}</pre></div></dialog>
@@ -1034,7 +1028,6 @@ export class SmtpScope extends LitElement {
     .guide dl { display: grid; grid-template-columns: 40px 1fr; align-items: center; padding: 2px 0 var(--s2); }
     .box { padding: var(--s4) var(--s5) var(--s5); display: grid; gap: var(--s3); } .box .head { display: flex; justify-content: space-between; align-items: center; gap: var(--s4); }
     .box h2 { font-size: var(--t4); } .box .close { width: 28px; height: 28px; display: grid; place-items: center; margin-right: -8px; }
-    .box dl { display: grid; grid-template-columns: 132px 1fr; gap: 4px var(--s3); align-items: center; } .box .glyphs, .box .hues { border-top: 1px solid var(--rule); padding-top: var(--s3); }
     .box pre { font: var(--t2)/17px var(--wire); white-space: pre; overflow: auto; max-height: 60vh; background: var(--panel); padding: var(--s3); border-left: 2px solid var(--rule-strong); }
     .hues path { stroke-width: 2; fill: none; } .hues .tip { stroke: none; } .tip.out { fill: var(--out); } .tip.in { fill: var(--in); } .tip.tls { fill: var(--tls); } .tip.tcp { fill: var(--tcp); } path.out { stroke: var(--out); } path.in { stroke: var(--in); } path.tls { stroke: var(--tls); } path.tcp { stroke: var(--tcp); } .tip.dns { fill: var(--dns); } path.dns { stroke: var(--dns); }
   `];

@@ -36,10 +36,10 @@ export function outlineOf(f: Form, config: Config | undefined): Outline {
 
 /** The outline of the plan in a trace's meta; undefined when there is none that can be read. */
 export function outlineIn(plan: unknown): Outline | undefined {
-  const p = plan as Partial<{ [K in keyof Plan]: Plan[K] | null }> & { target?: { mode?: RunMode; host?: string; port?: number }; messages?: Partial<Plan["messages"][number]>[] | null } | undefined;
+  const p = plan as Partial<{ [K in keyof Plan]: Plan[K] | null }> & { target?: { mode?: RunMode; host?: string; domain?: string; port?: number }; messages?: Partial<Plan["messages"][number]>[] | null } | undefined;
   if (!p?.target) return undefined;
   return {
-    host: p.target.host || "the server", port: p.target.port ?? 0,
+    host: p.target.host || (p.target.domain ? `a mail server of ${p.target.domain}` : "the server"), port: p.target.port ?? 0,
     connection: p.target.mode !== "lab" ? "proxy" : p.lab?.transport === "udp" ? "udp" : "tcp",
     security: p.security ?? "starttls", ehlo: p.ehlo ?? "",
     auth: p.auth ? (p.auth.mechanism ?? "") : undefined,

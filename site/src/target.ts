@@ -7,8 +7,7 @@ import { hostPort, securityOf, target, type Config, type Form, type RunMode, typ
 
 export interface TargetProps {
   form: Form;
-  /** lookup: whether the proxy asks the DNS for its pages. */
-  config: (Config & { lookup?: boolean }) | undefined;
+  config: Config | undefined;
   locked: boolean;
   problem: string | undefined;
 }
@@ -36,41 +35,11 @@ export function modeControl(host: EventTarget, p: TargetProps): TemplateResult {
 
 export function addressControl(host: LitElement, p: TargetProps): TemplateResult {
   const { mode, address } = p.form, t = target(p.form, p.config), own = mode !== "live";
-  return html`<input class="addr" aria-label="host and port" spellcheck="false" autocapitalize="none" autocomplete="off" inputmode="url"
-    placeholder="mx.example.net:25" .value=${!own ? address : t.host ? hostPort(t.host, t.port) : ""} ?readonly=${own || p.locked}
+  return html`<input class="addr" aria-label="domain, or host and port" spellcheck="false" autocapitalize="none" autocomplete="off" inputmode="url"
+    placeholder="example.net" .value=${!own ? address : t.host ? hostPort(t.host, t.port) : ""} ?readonly=${own || p.locked}
     aria-invalid=${p.problem ? "true" : nothing} title=${p.problem ?? (own ? WHOSE[mode] : nothing)}
     @input=${(e: InputEvent) => edit(host, { address: (e.target as HTMLInputElement).value })}
-    @keydown=${(e: KeyboardEvent) => e.key === "Enter" && !p.locked && act(host, { do: "run" })}>${own || !p.config?.lookup ? nothing : lookupControl(host, p)}`;
-}
-
-/** The domain in what was typed, for who knows no host and port, if it could be one. */
-export function domainOf(address: string): string | undefined {
-  const d = address.trim().toLowerCase().replace(/^.*@/, "").replace(/:25$/, "").replace(/\.$/, "");
-  return /^(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)+[a-z][a-z0-9-]*$/.test(d) ? d : undefined;
-}
-
-function lookupControl(host: LitElement, p: TargetProps): TemplateResult {
-  const domain = domainOf(p.form.address);
-  return html`<button class="btn" ?disabled=${p.locked || !domain} aria-haspopup="dialog" title=${domain ? `who takes mail for ${domain}?` : "who takes mail for a domain? Type one, such as example.net"}
-    @click=${() => void lookUp(host, domain!)}>MX<span class="vh"> of the domain</span></button>`;
-}
-
-async function lookUp(host: LitElement, domain: string): Promise<void> {
-  const { ScopeLookup } = await import("./scope-lookup.ts");
-  let dialog = host.renderRoot.querySelector<InstanceType<typeof ScopeLookup>>("scope-lookup");
-  if (!dialog) {
-    dialog = new ScopeLookup();
-    host.renderRoot.append(dialog);
-  }
-  await dialog.show(domain, api(host), (address) => edit(host, { address }));
-}
-
-/** Where the proxy of the <smtp-scope> that this is a part of has its API. */
-function api(part: LitElement): URL {
-  const { proxy } = (part.getRootNode() as ShadowRoot).host as Element & { proxy?: string };
-  const url = new URL("api/v1/", proxy ? new URL(proxy, document.baseURI) : new URL("..", import.meta.url));
-  url.protocol = url.protocol.replace(/^ws/, "http");
-  return url;
+    @keydown=${(e: KeyboardEvent) => e.key === "Enter" && !p.locked && act(host, { do: "run" })}>`;
 }
 
 export function securityControl(host: EventTarget, p: TargetProps): TemplateResult {

@@ -1,7 +1,7 @@
 // The axis of the scrubber: time as pixels. The time in which the user paused
 // is cut out, and in a lab what is idle for long; the cut is drawn.
 
-import type { PacketEvent, Rows } from "./rows.ts";
+import { arrival, type PacketEvent, type Rows } from "./rows.ts";
 
 export interface Piece {
   t0: number;
@@ -62,9 +62,9 @@ export function axis(rows: Rows, until: number, left: number, right: number): Ax
 
 /** When rows began and packets were under way, in a lab. */
 function busyTimes(rows: Rows): [number, number][] {
-  const packets = rows.packets.map((n): [number, number] => {
+  const packets = rows.captured ? [] : rows.packets.map((n): [number, number] => {
     const e = rows.trace!.events[n] as PacketEvent;
-    return [e.t, e.data.arrives];
+    return [e.t, arrival(e)];
   });
   return packets.length ? [...packets, ...rows.list.map((r): [number, number] => [r.t, r.t])] : [];
 }

@@ -56,14 +56,61 @@ export interface TunnelData {
   connect?: number;
   /** The name of the tunnel in the proxy's log. */
   session?: string;
+  /** Of failed: why the address could not be connected. */
+  problem?: string;
   direct?: boolean;
+}
+
+/** What a resolver said to the proxy. */
+export interface LookupData {
+  name: string;
+  type: string;
+  rcode: string;
+  records: ResourceRecord[];
+  ad: boolean;
+  notes?: string[];
+  withheld?: number;
+  omitted?: number;
+  server?: string;
+  network?: string;
+  took: number;
+  cached: boolean;
+  age?: number;
+  problem?: string;
+}
+
+export interface ResourceRecord {
+  name: string;
+  type: string;
+  ttl: number;
+  data: string;
+  address?: string;
+  host?: string;
+  preference?: number;
+  text?: string;
+}
+
+/** A domain's MTA-STS policy. */
+export interface PolicyData {
+  domain: string;
+  url?: string;
+  status?: number;
+  text?: string;
+  mode?: string;
+  mx?: string[];
+  maxAge?: number;
+  problem?: string;
+  took: number;
 }
 
 export type Fate = "delivered" | "lost" | "reordered" | "corrupted" | "duplicated";
 
+/** Of a packet that was captured nobody knows its fate; its time is when the page was told of it. */
 export interface PacketData {
-  arrives: number;
-  fate: Fate;
+  arrives?: number;
+  fate?: Fate;
+  /** When it passed the proxy, by the clock there (RFC 3339). */
+  captured?: string;
   held?: number;
   of?: number;
   flip?: { offset: number; mask: number };
@@ -227,8 +274,8 @@ export interface ErrorInfo {
 }
 
 interface Kinds {
-  tunnel: { resolving: TunnelData; addresses: TunnelData; dialing: TunnelData; opened: TunnelData };
-  dns: { query: PacketData; answer: PacketData };
+  tunnel: { resolving: TunnelData; addresses: TunnelData; dialing: TunnelData; failed: TunnelData; opened: TunnelData };
+  dns: { query: PacketData; answer: PacketData; lookup: LookupData; policy: PolicyData };
   ip: { packet: PacketData };
   udp: { datagram: PacketData };
   tcp: { segment: PacketData; analysis: AnalysisData; state: StateData; sample: SampleData };
@@ -484,12 +531,13 @@ export class TraceStore {
     const packets = this.stream("packets");
     for (const e of this.events) {
       if (e.at?.stream !== "packets") continue;
-      const { carries } = e.data as PacketData, end = e.at.off + e.at.len;
+      const { carries, segment } = e.data as PacketData, end = e.at.off + e.at.len;
       if (carries) {
         for (const p of this.stream(carries.stream).pieces(carries.off, carries.len)) {
           if ("bytes" in p) packets.overwrite(end - carries.len + p.off - carries.off, p.bytes);
         }
       } else if (e.layer === "udp" || e.layer === "ip") packets.mask(e.at.off + IPV4_HEADER, e.at.len - IPV4_HEADER);
+      else if (segment) packets.mask(end - segment.len, segment.len);
     }
   }
 

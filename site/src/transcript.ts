@@ -41,8 +41,8 @@ function lineIn(rows: Rows, row: Row): TranscriptLine {
       return { ...base, who: "", tone: row.ok === false ? "bad" : "tls", lines: [`${[main, par].filter(Boolean).join(" ")}${trust}${row.ok === false && d?.problem ? `: ${d.problem}` : ""}`] };
     }
     case "connect": {
-      const { main, par } = wordsOf(rows, row);
-      return { ...base, who: "", tone: "tcp", lines: [[main, par].filter(Boolean).join(", ")] };
+      const { main, par, note } = wordsOf(rows, row);
+      return { ...base, who: "", tone: "tcp", lines: [[[main, par].filter(Boolean).join(" "), note].filter(Boolean).join(", ")] };
     }
     case "record": {
       const { main, par } = wordsOf(rows, row);

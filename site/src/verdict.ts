@@ -40,7 +40,7 @@ export function verdict(trace: TraceStore, r: Result, rows: Rows = rowsOf(trace)
 }
 
 function text(trace: TraceStore, r: Result, rows: Rows): string {
-  const server = trace.host("server"), lab = trace.meta.mode === "lab", price = lab ? cost(trace, r, rows) : "";
+  const server = rows.server ?? trace.host("server"), lab = trace.meta.mode === "lab", price = lab ? cost(trace, r, rows) : "";
   const spent = `${lab ? `, after ${format.count(r.roundTrips, "round trip")}, ${format.duration(r.elapsed)}` : ""}${price && `; ${price}`}.`;
   if (r.outcome === "accepted" && r.messages.length === 0) return `${server} answered and the session ended in order${spent} No message was to be sent.`;
   const accepted = `${server} took ${taken(r.messages)}${spent}`;

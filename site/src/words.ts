@@ -1,7 +1,7 @@
 // How rows are worded: in the ladder, in the transcript, in the inspector alike.
 
 import * as format from "./format.ts";
-import type { PacketEvent, Row, Rows, Wait } from "./rows.ts";
+import { firsthand, type PacketEvent, type Row, type Rows, type Wait } from "./rows.ts";
 import type { EventOfKind, HandshakeData, MailData, RecordData, Span, TraceStore } from "./trace.ts";
 
 export interface Words {
@@ -27,7 +27,7 @@ function ownWords(rows: Rows, row: Row, revealed: ReadonlySet<number>): Words {
   switch (row.kind) {
     case "connect": {
       const d = (e as EventOfKind<"tunnel", "opened">).data;
-      if (!row.ok) return { main: e.text ?? "connecting" };
+      if (!row.ok) return { main: e.text ?? "connecting", ...(row.ok === false && e.kind !== "failed" && { note: "given up" }) };
       const main = `TCP connection to ${d.address ?? d.host},`, s = rows.samples[0]?.data;
       if (d.connect === undefined) return { main };
       if (!s?.retransmits) return { main, par: `1 RTT, ${format.duration(d.connect)}` };
@@ -69,6 +69,7 @@ function ownWords(rows: Rows, row: Row, revealed: ReadonlySet<number>): Words {
       if (rows.trace!.meta.mode === "lab") return { main: row.until === undefined ? (e.text ?? "paused") : "you paused, and the lab stood still" };
       return { main: row.until === undefined ? (e.text ?? "paused") : `you paused for ${format.duration(row.until - row.t)}` };
     case "dns":
+      if (e.layer === "dns" && (e.kind === "lookup" || e.kind === "policy")) return lookupWords(rows, row);
       return { main: e.text ?? "DNS", note: row.parts.length ? "two datagrams, the lab's own resolver" : "not answered" };
     case "segment":
       return segmentWords(rows, row);
@@ -80,6 +81,21 @@ function ownWords(rows: Rows, row: Row, revealed: ReadonlySet<number>): Words {
     default:
       return { main: e.text ?? row.kind };
   }
+}
+
+/** The policies that a domain publishes as TXT, by what their names begin with; SPF has none of its own. */
+const POLICY: Partial<Record<string, string>> = { _d: "DMARC", _m: "MTA-STS", _s: "TLS-RPT" };
+
+/** What the DNS said: of the MX in full, of the rest what there is and what there is not. */
+function lookupWords(rows: Rows, row: Row): Words {
+  const events = row.parts.map((n) => rows.trace!.events[n] as EventOfKind<"dns", "lookup">), { text = "", data } = events[0]!;
+  if (data.type === "MX") return { main: text, par: (data.cached ? "asked before" : format.duration(data.took)) + (data.ad ? ", DNSSEC" : "") };
+  const said: Record<string, string[]> = { "published: ": [], "not published: ": [] };
+  for (const { text = "", data: d } of events) {
+    const txt = d.type === "TXT"; // the text has the policy first
+    if (!d.problem && (txt || d.type === "TLSA" || d.type === "PTR")) said[(txt ? text.includes(": v=") : d.records.length) ? "published: " : "not published: "]!.push(txt ? (POLICY[d.name.slice(0, 2)] ?? "SPF") : d.type);
+  }
+  return { main: Object.entries(said).filter(([, w]) => w.length).map(([how, w]) => how + w.join(", ")).join("; ") || text, note: format.count(events.length, "answer") };
 }
 
 /** What became of the packets that carry a row. */
@@ -94,7 +110,7 @@ function linkWords(rows: Rows, row: Row, packets: readonly PacketEvent[]): { fat
   const shared = row.layer === "smtp" ? rows.rowOf(packets[0]!.n) : undefined;
   if (shared && shared !== row) notes.push(`in the same ${packets[0]!.layer === "udp" ? "datagram" : "segment"} as row ${shared.n}`);
   if (d.fate === "reordered") notes.push(`held back ${format.duration(d.held ?? 0)}, overtaken`);
-  return { notes, fate: FATE_WORDS[d.fate] };
+  return { notes, fate: FATE_WORDS[d.fate ?? ""] };
 }
 
 export const FATE_WORDS: Partial<Record<string, string>> = { lost: "lost on the link", corrupted: "dropped: the checksum caught a flipped bit" };
@@ -116,7 +132,7 @@ function segmentWords(rows: Rows, row: Row): Words {
   if (s.flags.includes("RST")) return { main: `${counted}${flags}  ${numbers}`, note: "no such connection here, RFC 9293, 3.5.2" };
   if (s.flags.includes("FIN")) return { main: `${flags}  ${numbers}`, note: "nothing more will be sent, RFC 9293, 3.6" };
   if (row.ok) return { main: `${flags}  ${numbers}  win ${s.window}`, note: "established, RFC 9293, 3.5" };
-  const marks = rows.remarks(e.n).filter((r) => r.host === e.from).flatMap((r) => r.marks), size = s.len ? `len ${s.len}` : `win ${s.window}`;
+  const marks = rows.remarks(e.n).filter((r) => firsthand(e, r)).flatMap((r) => r.marks), size = s.len ? `len ${s.len}` : `win ${s.window}`;
   if (marks.includes("duplicate-ack")) return { main: `${counted}duplicate ACK  ack ${s.ack}`, note: `what begins at ${s.ack} is missing or came twice` };
   if (marks.includes("zero-window-probe")) return { main: `window probe  ${numbers}  len ${s.len}`, note: "is there room again? RFC 9293, 3.8.6.1" };
   if (s.window === 0) return { main: `zero window  ${numbers}`, note: "the receiver has no room: stop sending" };
@@ -129,7 +145,7 @@ function segmentWords(rows: Rows, row: Row): Words {
 export function packetWords(rows: Rows, e: PacketEvent): Words {
   const s = e.data.segment, row = rows.rowOf(e.n);
   if (!s) return { main: e.text ?? e.kind };
-  const main = `${s.flags.replaceAll(", ", " ")}  seq ${s.seq}${s.ack === undefined ? "" : ` ack ${s.ack}`}  ${s.len ? `len ${s.len}` : `win ${s.window}`}`, fate = FATE_WORDS[e.data.fate];
+  const main = `${s.flags.replaceAll(", ", " ")}  seq ${s.seq}${s.ack === undefined ? "" : ` ack ${s.ack}`}  ${s.len ? `len ${s.len}` : `win ${s.window}`}`, fate = FATE_WORDS[e.data.fate ?? ""];
   const notes = [row && `of row ${row.n}`, e.data.fate === "reordered" && `held back ${format.duration(e.data.held ?? 0)}, overtaken`].filter(Boolean).join(", ");
   return { main, ...(notes && { note: notes }), ...(fate && { fate }) };
 }
@@ -137,10 +153,12 @@ export function packetWords(rows: Rows, e: PacketEvent): Words {
 const TIMERS: Record<Wait["timer"], string> = { connection: "the connection timer", retransmission: "the retransmission timer", probe: "the probe for a lost tail" };
 
 function againWords(rows: Rows, row: Row): string {
-  const wait = rows.waitOf(row), needless = rows.needed(row) ? "" : ", needlessly: it had arrived";
+  const e = rows.packetsOf(row)[0]!, marks = rows.remarks(e.n).flatMap((r) => r.marks), wait = rows.waitOf(row);
+  const needless = rows.needed(row) && !marks.includes("spurious-retransmission") ? "" : ", needlessly: it had arrived";
   if (wait) return `after ${format.duration(wait.to - wait.before)}, ${TIMERS[wait.timer]}${needless}`;
-  const fast = rows.remarks(row.packets[0]!).some((r) => r.marks.includes("fast-retransmission"));
-  return (fast ? "duplicate ACKs asked for it" : "the ACKs show a gap") + needless;
+  if (marks.includes("fast-retransmission")) return `duplicate ACKs asked for it${needless}`;
+  if (e.src === "captured") return `after ${format.duration(e.t - rows.trace!.events[e.data.segment!.again!]!.t)}${needless}`;
+  return `the ACKs show a gap${needless}`;
 }
 
 /** A wait that a timer of TCP ended: what it was, and why it took so long. */
@@ -224,8 +242,3 @@ export function commonName(dn: string): string {
 }
 
 export const LAYER_NAME = { tunnel: "TCP", dns: "DNS", ip: "IP", udp: "UDP", tcp: "TCP", tls: "TLS", smtp: "SMTP", mail: "mail", app: "page" } as const;
-
-export const SOURCE_WORDS = {
-  observed: "observed in the page", measured: "measured at the proxy", captured: "captured packet",
-  simulated: "simulated in the lab", derived: "derived",
-} as const;

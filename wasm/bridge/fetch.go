@@ -9,14 +9,22 @@ import (
 	"syscall/js"
 )
 
-// Fetch loads a file. The end of ctx calls it off.
+// StatusError is an answer by HTTP that is no success.
+type StatusError struct {
+	URL    string
+	Status int
+	Body   []byte // what it says
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%s answered with status %d", e.URL, e.Status)
+}
+
+// Fetch loads a file. An answer without it is a *StatusError. The end of ctx calls it off.
 func Fetch(ctx context.Context, url string) ([]byte, error) {
 	abort := js.Global().Get("AbortController").New()
 	defer context.AfterFunc(ctx, func() { abort.Call("abort") })()
 	response, err := await(js.Global().Call("fetch", url, map[string]any{"signal": abort.Get("signal")}))
-	if err == nil && !response.Get("ok").Bool() {
-		return nil, fmt.Errorf("%s answered with status %d", url, response.Get("status").Int())
-	}
 	var body js.Value
 	if err == nil {
 		body, err = await(response.Call("arrayBuffer"))
@@ -27,6 +35,9 @@ func Fetch(ctx context.Context, url string) ([]byte, error) {
 	array := js.Global().Get("Uint8Array").New(body)
 	b := make([]byte, array.Length())
 	js.CopyBytesToGo(b, array)
+	if !response.Get("ok").Bool() {
+		return nil, &StatusError{url, response.Get("status").Int(), b}
+	}
 	return b, nil
 }
 

@@ -31,6 +31,9 @@ func TestFetchIsRefused(t *testing.T) {
 	answers(t, `return Promise.resolve(new Response("gone", { status: 404 }));`)
 	_, err := Fetch(t.Context(), "https://x.example/file")
 	assert.EqualError(t, err, "https://x.example/file answered with status 404")
+	var e *StatusError
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, "gone", string(e.Body))
 }
 
 func TestFetchBreaksOff(t *testing.T) {

@@ -42,7 +42,7 @@ func main() {
 
 func (l *live) receive(m bridge.Message) {
 	if m.Type() == "run" {
-		l.run([]byte(m.Text("plan")), m.Text("tunnel"), m.Text("token"), m.Text("roots"))
+		l.run([]byte(m.Text("plan")), m.Text("tunnel"), api(m.Text("api")), m.Text("token"), m.Text("roots"))
 		return
 	}
 	if l.session == nil {
@@ -64,7 +64,7 @@ func (l *live) receive(m bridge.Message) {
 	}
 }
 
-func (l *live) run(text []byte, url, token, rootsURL string) {
+func (l *live) run(text []byte, url string, proxy api, token, rootsURL string) {
 	if l.session != nil {
 		return
 	}
@@ -82,18 +82,20 @@ func (l *live) run(text []byte, url, token, rootsURL string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var keys bytes.Buffer
+	var s *session.Session
 	config := session.Config{
-		Plan: plan, Tool: tool, Sink: sink, KeyLog: &keys, NFKC: bridge.NFKC, Pending: func(p *session.Pending) { sink.Flush(); pending(p) },
+		Plan: plan, Tool: tool, Sink: sink, KeyLog: &keys, NFKC: bridge.NFKC, Lookup: proxy.lookup, Policy: proxy.policy, Pending: func(p *session.Pending) { sink.Flush(); pending(p) },
 		Dial: func(ctx context.Context, t session.Target, report func(tunnel.Status)) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, dialWait)
 			defer cancel()
-			return websock.Dial(ctx, url, tunnel.Open{Host: t.Host, Port: t.Port, Token: token, Wants: []string{tunnel.WantTCPInfo}}, report)
+			open := tunnel.Open{Host: t.Host, Port: t.Port, Token: token, Wants: []string{tunnel.WantTCPInfo, tunnel.WantPackets}}
+			return websock.Dial(ctx, url, open, websock.Report{Status: report, Packet: s.Packet})
 		},
 	}
 	if plan.Target.Mode == trace.ModeLive && plan.Security != session.None { // no public authority vouches for the practice server
 		config.Roots = l.fetchRoots(ctx, rootsURL)
 	}
-	s := session.New(config)
+	s = session.New(config)
 	l.session, l.cancel = s, cancel
 	bridge.PostJSON("start", "meta", s.Meta())
 	go func() {

@@ -25,6 +25,8 @@ const (
 	// has gone only when it is asked, every poll.
 	highWater = 256 << 10
 	poll      = 5 * time.Millisecond
+	// lastPackets is how long Close waits for the proxy to send what it captured of the end.
+	lastPackets = 300 * time.Millisecond
 )
 
 // conn is a tunnel whose target is, or is about to be, connected. The browser calls the
@@ -34,7 +36,7 @@ type conn struct {
 	target string
 	ws     js.Value
 	events map[string]js.Func
-	report func(tunnel.Status)
+	report Report
 
 	writing sync.Mutex // one Write at a time
 	out     []byte     // its buffer: headroom and payload
@@ -42,14 +44,15 @@ type conn struct {
 	mu        sync.Mutex
 	changed   sync.Cond // on mu: anything below
 	half      *tunnel.Half
-	asked     bool            // OPEN has been sent
-	dialed    bool            // Dial has returned: samples go to report at once
-	statuses  []tunnel.Status // for Dial to report
-	scratch   []byte          // the message being taken
-	in        bytes.Buffer    // DATA not read yet
-	taken     int             // DATA read and not granted again
-	end       error           // why nothing more comes, other than EOF
-	closed    bool            // Close has been called
+	asked     bool           // OPEN has been sent
+	dialed    bool           // Dial has returned: samples and packets are reported at once
+	reports   []tunnel.Frame // for Dial to report
+	captured  bool           // packets have come
+	scratch   []byte         // the message being taken
+	in        bytes.Buffer   // DATA not read yet
+	taken     int            // DATA read and not granted again
+	end       error          // why nothing more comes, other than EOF
+	closed    bool           // Close has been called
 	read      deadline
 	write     deadline
 	local     addr
@@ -71,20 +74,30 @@ type lost struct {
 func (e *lost) Error() string   { return e.text }
 func (e *lost) Unwrap() []error { return e.causes }
 
+// Report gets what the proxy tells of the connection, in order: until the target is connected from Dial
+// itself, and samples and packets after that from the browser's event, so its functions must not block. Either may be nil.
+type Report struct {
+	Status func(tunnel.Status)
+	Packet func(tunnel.Packet) // its IP is only valid during the call
+}
+
+func (r Report) pass(f tunnel.Frame) {
+	switch {
+	case f.Status != nil && r.Status != nil:
+		r.Status(*f.Status)
+	case f.Packet != nil && r.Packet != nil:
+		r.Packet(*f.Packet)
+	}
+}
+
 // Dial opens a tunnel through the proxy at url (ws: or wss:) and returns when its target is connected.
-//
-// report, which may be nil, gets each STATUS in order: until the target is connected from Dial itself, and samples
-// after that from the browser's event, so it must not block.
 //
 // What the proxy reports by ERROR comes back as that *tunnel.Error, here and later from Read and Write.
 // When the tunnel itself fails the error matches tunnel.ErrLost, and in mid-session also
 // io.ErrUnexpectedEOF. The end of ctx ends Dial only.
 //
 // The connection has a CloseWrite method.
-func Dial(ctx context.Context, url string, open tunnel.Open, report func(tunnel.Status)) (net.Conn, error) {
-	if report == nil {
-		report = func(tunnel.Status) {}
-	}
+func Dial(ctx context.Context, url string, open tunnel.Open, report Report) (net.Conn, error) {
 	half := tunnel.NewPage()
 	hello, err := half.AppendOpen(nil, open)
 	if err != nil {
@@ -178,30 +191,28 @@ func (c *conn) onOpen(opened func()) {
 }
 
 func (c *conn) onMessage(data js.Value) {
-	sample, err := c.take(data)
+	now, err := c.take(data)
 	if err != nil {
 		c.mu.Lock()
 		c.fail(err)
 		c.mu.Unlock()
 	}
-	if sample != nil {
-		c.report(*sample)
-	}
+	c.report.pass(now)
 }
 
-// take accepts one message. It returns a STATUS that is to be reported at once.
-func (c *conn) take(data js.Value) (*tunnel.Status, error) {
+// take accepts one message. It returns what is to be reported at once.
+func (c *conn) take(data js.Value) (now tunnel.Frame, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over() {
-		return nil, nil
+		return now, nil
 	}
 	if data.Type() != js.TypeObject {
-		return nil, tunnel.Violation("proxy", fmt.Errorf("text message: %w: every frame is binary", tunnel.ErrUnknownType))
+		return now, tunnel.Violation("proxy", fmt.Errorf("text message: %w: every frame is binary", tunnel.ErrUnknownType))
 	}
 	n := data.Get("byteLength").Int()
 	if n > tunnel.MaxMessage {
-		return nil, tunnel.Violation("proxy", fmt.Errorf("message of %d bytes: %w: at most %d", n, tunnel.ErrTooLong, tunnel.MaxMessage))
+		return now, tunnel.Violation("proxy", fmt.Errorf("message of %d bytes: %w: at most %d", n, tunnel.ErrTooLong, tunnel.MaxMessage))
 	}
 	if n > cap(c.scratch) {
 		c.scratch = make([]byte, n)
@@ -210,21 +221,25 @@ func (c *conn) take(data js.Value) (*tunnel.Status, error) {
 	js.CopyBytesToGo(message, js.Global().Get("Uint8Array").New(data))
 	frame, err := c.half.Receive(message)
 	if err != nil {
-		return nil, err
+		return now, err
 	}
 	defer c.changed.Broadcast()
 	switch frame.Type {
-	case tunnel.TypeStatus:
+	case tunnel.TypeStatus, tunnel.TypePacket:
+		c.captured = c.captured || frame.Packet != nil
 		if c.dialed {
-			return frame.Status, nil
+			return frame, nil
 		}
-		c.statuses = append(c.statuses, *frame.Status)
+		if frame.Packet != nil {
+			frame.Packet.IP = bytes.Clone(frame.Packet.IP) // the next message comes to the same place
+		}
+		c.reports = append(c.reports, frame)
 	case tunnel.TypeData:
 		c.in.Write(frame.Data)
 	case tunnel.TypeError:
 		c.end = frame.Error
 	}
-	return nil, nil
+	return now, nil
 }
 
 func (c *conn) onClose(code int, reason string) {
@@ -271,20 +286,20 @@ func (c *conn) shut() {
 	c.ws.Call("close", 1000)
 }
 
-// await reports what the proxy says until the target is connected.
+// await reports what the proxy tells until the target is connected.
 func (c *conn) await(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
 		switch {
-		case len(c.statuses) > 0:
-			s := c.statuses[0]
-			c.statuses = c.statuses[1:]
-			if s.Stage == tunnel.StageOpened {
+		case len(c.reports) > 0:
+			f := c.reports[0]
+			c.reports = c.reports[1:]
+			if s := f.Status; s != nil && s.Stage == tunnel.StageOpened {
 				c.local, c.remote = addr(s.Local), addr(s.Address)
 			}
 			c.mu.Unlock()
-			c.report(s)
+			c.report.pass(f)
 			c.mu.Lock()
 		case c.half.Opened():
 			c.dialed = true
@@ -424,9 +439,13 @@ func (c *conn) CloseWrite() error {
 }
 
 // Close ends the tunnel in good order. What was written still reaches the target. It may be called again.
+// Where packets are captured it waits for the last of them, but not for long.
 func (c *conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.captured && c.dialed && !c.closed {
+		c.linger()
+	}
 	if c.closed {
 		return nil
 	}
@@ -441,6 +460,27 @@ func (c *conn) Close() error {
 	}
 	c.changed.Broadcast()
 	return nil
+}
+
+// linger ends this side, with mu held, and leaves it to the proxy to close the WebSocket once the target has
+// ended its own: a browser that was told to close it drops what still comes.
+func (c *conn) linger() {
+	if !c.over() && !c.half.SentEOF() {
+		if message, err := c.half.AppendEOF(nil); err == nil {
+			c.send(message)
+		}
+	}
+	late := false
+	timer := time.AfterFunc(lastPackets, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		late = true
+		c.changed.Broadcast()
+	})
+	defer timer.Stop()
+	for !c.over() && !late {
+		c.changed.Wait()
+	}
 }
 
 // LocalAddr is the proxy's end of the connection to the target.

@@ -120,9 +120,13 @@ func (f *fake) message(b []byte, err error) *fake {
 }
 
 func (f *fake) status(s tunnel.Status) *fake { return f.message(f.half.AppendStatus(nil, s)) }
-func (f *fake) credit(n uint32) *fake        { return f.message(f.half.AppendCredit(nil, n)) }
-func (f *fake) eof() *fake                   { return f.message(f.half.AppendEOF(nil)) }
-func (f *fake) err(e *tunnel.Error) *fake    { return f.message(f.half.AppendError(nil, e)) }
+func (f *fake) packet(at int64, ip string) *fake {
+	return f.message(f.half.AppendPacket(nil, tunnel.Packet{Time: time.Unix(at, 0), IP: []byte(ip)}))
+}
+
+func (f *fake) credit(n uint32) *fake     { return f.message(f.half.AppendCredit(nil, n)) }
+func (f *fake) eof() *fake                { return f.message(f.half.AppendEOF(nil)) }
+func (f *fake) err(e *tunnel.Error) *fake { return f.message(f.half.AppendError(nil, e)) }
 
 func (f *fake) data(s string) *fake {
 	b := append([]byte{0}, s...)
@@ -187,7 +191,7 @@ type outcome struct {
 }
 
 // begin dials in the background.
-func begin(ctx context.Context, report func(tunnel.Status)) <-chan outcome {
+func begin(ctx context.Context, report Report) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
 		conn, err := Dial(ctx, url, wish, report)
@@ -198,8 +202,12 @@ func begin(ctx context.Context, report func(tunnel.Status)) <-chan outcome {
 
 // established is a connection with credit for what the page writes.
 func established(t *testing.T, credit uint32) (net.Conn, *fake) {
+	return establishedWith(t, credit, Report{})
+}
+
+func establishedWith(t *testing.T, credit uint32, report Report) (net.Conn, *fake) {
 	made := install(t)
-	done := begin(t.Context(), nil)
+	done := begin(t.Context(), report)
 	f := <-made
 	f.open()
 	require.Equal(t, tunnel.TypeOpen, f.next().Type)
@@ -228,8 +236,11 @@ var sample = tunnel.Status{Stage: tunnel.StageSample, Sample: &tunnel.Sample{Sta
 
 func TestDial(t *testing.T) {
 	made := install(t)
-	var reported []tunnel.Stage
-	done := begin(t.Context(), func(s tunnel.Status) { reported = append(reported, s.Stage) })
+	var reported []string
+	done := begin(t.Context(), Report{
+		Status: func(s tunnel.Status) { reported = append(reported, string(s.Stage)) },
+		Packet: func(p tunnel.Packet) { reported = append(reported, fmt.Sprintf("%s at %d", p.IP, p.Time.Unix())) },
+	})
 	f := <-made
 	assert.Equal(t, url, f.ws.Get("url").String())
 	assert.Equal(t, tunnel.Subprotocol, f.ws.Get("protocols").String())
@@ -238,12 +249,13 @@ func TestDial(t *testing.T) {
 	assert.Equal(t, &wish, f.next().Open)
 	assert.Equal(t, uint32(Window), f.next().Credit)
 	f.status(tunnel.Status{Stage: tunnel.StageResolving}).status(tunnel.Status{Stage: tunnel.StageDialing}).
+		packet(1, "SYN").packet(2, "SYN, ACK").
 		status(tunnel.Status{Stage: tunnel.StageOpened, Address: "192.0.2.1:25", Local: "198.51.100.7:40000"}).
-		status(sample).data("220 ready\r\n")
+		packet(3, "ACK").status(sample).data("220 ready\r\n")
 	f.burst()
 	o := <-done
 	require.NoError(t, o.err)
-	assert.Equal(t, []tunnel.Stage{tunnel.StageResolving, tunnel.StageDialing, tunnel.StageOpened, tunnel.StageSample}, reported)
+	assert.Equal(t, []string{"resolving", "dialing", "SYN at 1", "SYN, ACK at 2", "opened", "ACK at 3", "sample"}, reported)
 	assert.Equal(t, "192.0.2.1:25", o.conn.RemoteAddr().String())
 	assert.Equal(t, "tcp", o.conn.RemoteAddr().Network())
 	assert.Equal(t, "198.51.100.7:40000", o.conn.LocalAddr().String())
@@ -251,11 +263,12 @@ func TestDial(t *testing.T) {
 	n, err := o.conn.Read(b)
 	require.NoError(t, err)
 	assert.Equal(t, "220 ready\r\n", string(b[:n]))
-	f.status(sample).data("x")
+	reported = nil
+	f.status(sample).packet(4, "PSH, ACK").data("x")
 	f.play()
 	_, err = o.conn.Read(b)
 	require.NoError(t, err)
-	assert.Len(t, reported, 5, "samples go on")
+	assert.Equal(t, []string{"sample", "PSH, ACK at 4"}, reported, "they go on")
 	require.NoError(t, o.conn.Close())
 	assert.Equal(t, []int{1000}, f.closeCodes())
 	assert.Empty(t, f.attached())
@@ -290,7 +303,7 @@ func TestDialFails(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			made := install(t)
-			done := begin(t.Context(), nil)
+			done := begin(t.Context(), Report{})
 			f := <-made
 			tt.script(f)
 			o := <-done
@@ -333,7 +346,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 			made := install(t)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			defer cancel()
-			done := begin(ctx, nil)
+			done := begin(ctx, Report{})
 			f := <-made
 			tt.script(f)
 			o := <-done
@@ -348,20 +361,20 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	t.Run("called off", func(t *testing.T) {
 		made := install(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		done := begin(ctx, nil)
+		done := begin(ctx, Report{})
 		<-made
 		cancel()
 		o := <-done
 		assert.ErrorIs(t, o.err, context.Canceled)
 		assert.Contains(t, o.err.Error(), "called off")
-		_, err := Dial(ctx, url, wish, nil)
+		_, err := Dial(ctx, url, wish, Report{})
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Empty(t, made, "none is made in vain")
 	})
 	t.Run("not when it ends later", func(t *testing.T) {
 		made := install(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		done := begin(ctx, nil)
+		done := begin(ctx, Report{})
 		f := <-made
 		f.open()
 		f.read2()
@@ -380,10 +393,10 @@ func TestDialEndsWithItsContext(t *testing.T) {
 
 func TestDialRefusesAtOnce(t *testing.T) {
 	made := install(t)
-	_, err := Dial(t.Context(), "https://proxy.test/", wish, nil)
+	_, err := Dial(t.Context(), "https://proxy.test/", wish, Report{})
 	assert.ErrorContains(t, err, "The browser cannot open a tunnel to https://proxy.test/: The URL 'https://proxy.test/' is invalid.")
 	assert.ErrorIs(t, err, tunnel.ErrLost)
-	_, err = Dial(t.Context(), url, tunnel.Open{Host: "a", Port: 0}, nil)
+	_, err = Dial(t.Context(), url, tunnel.Open{Host: "a", Port: 0}, Report{})
 	var e *tunnel.Error
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, tunnel.CodeBadRequest, e.Code)
@@ -673,4 +686,56 @@ func TestCloseWakesAReader(t *testing.T) {
 	go func() { _, err := c.Read(make([]byte, 1)); read <- err }()
 	require.NoError(t, c.Close())
 	assert.ErrorIs(t, <-read, net.ErrClosed)
+}
+
+// What a proxy captured of the end comes before it closes the WebSocket, and Close waits for it, but not forever.
+func TestCloseWaitsForTheLastPackets(t *testing.T) {
+	for _, x := range []struct {
+		name   string
+		before func(f *fake) // what the proxy says
+		after  func(f *fake) // and once this side is over
+		want   []string
+	}{
+		{"they come", func(f *fake) { f.packet(1, "FIN").eof() }, func(f *fake) { f.packet(2, "ACK").packet(3, "FIN").closed(1000, "") }, []string{"FIN at 1", "ACK at 2", "FIN at 3"}},
+		{"the target ends its side after this one", func(f *fake) { f.packet(1, "PSH") }, func(f *fake) { f.packet(2, "FIN").packet(3, "FIN").eof().closed(1000, "") }, []string{"PSH at 1", "FIN at 2", "FIN at 3"}},
+		{"the tunnel breaks", func(f *fake) { f.packet(1, "FIN").eof() }, func(f *fake) { f.closed(1006, "") }, []string{"FIN at 1"}},
+		{"they do not come", func(f *fake) { f.packet(1, "PSH") }, nil, []string{"PSH at 1"}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			var reported []string
+			c, f := establishedWith(t, 0, Report{Packet: func(p tunnel.Packet) { reported = append(reported, fmt.Sprintf("%s at %d", p.IP, p.Time.Unix())) }})
+			x.before(f.data("221 bye\r\n"))
+			f.play()
+			_, err := io.ReadFull(c, make([]byte, 9))
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return len(reported) > 0 }, patience, time.Millisecond)
+			done := make(chan error, 1)
+			go func() { done <- c.Close() }()
+			assert.Equal(t, tunnel.TypeEOF, f.next().Type)
+			if x.after != nil {
+				assert.Empty(t, f.closeCodes(), "the proxy closes it")
+				x.after(f)
+				f.play()
+			}
+			select {
+			case err := <-done:
+				require.NoError(t, err)
+			case <-time.After(patience):
+				require.Fail(t, "Close hangs")
+			}
+			assert.Equal(t, x.want, reported)
+			assert.Empty(t, f.attached())
+			_, err = c.Read(make([]byte, 1))
+			assert.ErrorIs(t, err, net.ErrClosed)
+		})
+	}
+	t.Run("not where none are captured", func(t *testing.T) {
+		c, f := established(t, 0)
+		f.eof().play()
+		_, err := c.Read(make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		require.NoError(t, c.Close())
+		assert.Equal(t, []int{1000}, f.closeCodes())
+		assert.Empty(t, f.sent, "and no EOF")
+	})
 }

@@ -26,6 +26,7 @@ import (
 //	B 7 LAST       wants BDAT with this argument and adds its octets to the message
 //	TLS            does its half of a handshake
 //	CLOSE          closes; whatever the client still says is right
+//	RESET          resets the connection
 //	SILENCE        says no more, and hears what the client still says
 //
 // At the end of a script the server closes, and the client has no more to say.
@@ -43,6 +44,7 @@ const limit = 20 * time.Second
 // performance is one run of a script.
 type performance struct {
 	conn      net.Conn
+	raw       net.Conn // below TLS
 	r         *bufio.Reader
 	identity  *tls.Config
 	octetwise bool
@@ -53,7 +55,7 @@ type performance struct {
 // Perform plays the server's part on a connection and closes it. Octetwise, each octet is written by itself.
 func (s Script) Perform(conn net.Conn, identity tls.Certificate, octetwise bool) Report {
 	defer conn.Close()
-	p := &performance{conn: conn, r: bufio.NewReader(conn), octetwise: octetwise,
+	p := &performance{conn: conn, raw: conn, r: bufio.NewReader(conn), octetwise: octetwise,
 		identity: &tls.Config{Certificates: []tls.Certificate{identity}}}
 	for i, step := range s {
 		over, err := p.step(step)
@@ -152,6 +154,11 @@ func (p *performance) step(step string) (over bool, err error) {
 	case "CLOSE":
 		_, _ = p.close() // the client may end as it likes
 		return true, nil
+	case "RESET":
+		if tcp, ok := p.raw.(*net.TCPConn); ok {
+			return true, tcp.SetLinger(0) // Perform closes
+		}
+		return false, fmt.Errorf("a %T cannot be reset", p.raw)
 	case "SILENCE":
 		io.Copy(io.Discard, p.r) //nolint:errcheck // the client may end as it likes
 		return true, nil

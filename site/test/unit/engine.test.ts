@@ -31,6 +31,8 @@ function setUp() {
   return { engine, workers, states };
 }
 
+const WAY = { tunnel: "ws://x/tunnel", api: "http://x/api/v1/", roots: "http://x/roots" };
+
 const PENDING = { type: "pending", pending: JSON.stringify({ kind: "command", verb: "EHLO", text: "EHLO x", size: 6, legal: ["EHLO"], secret: [] }) };
 
 const FINDINGS: Finding[] = [{ id: "slow-reply", severity: "warn", text: "The reply took 3 s.", events: [4] }];
@@ -44,9 +46,9 @@ function plays(w: FakeWorker, t: TraceStore, events = t.events): void {
 
 test("a session from run to result", async () => {
   const { engine, workers, states } = setUp(), t = accepted();
-  const over = engine.run(PLAN, "ws://x/tunnel", "http://x/roots");
+  const over = engine.run(PLAN, WAY);
   assert.equal(workers.length, 1);
-  assert.deepEqual(workers[0]!.orders, [{ type: "run", plan: JSON.stringify(PLAN), tunnel: "ws://x/tunnel", roots: "http://x/roots" }]);
+  assert.deepEqual(workers[0]!.orders, [{ type: "run", plan: JSON.stringify(PLAN), ...WAY }]);
   workers[0]!.says({ type: "ready" });
   plays(workers[0]!, t);
   workers[0]!.says({ type: "done", result: JSON.stringify(t.result), findings: JSON.stringify(FINDINGS), keys: "CLIENT_RANDOM 00 11" });
@@ -61,25 +63,25 @@ test("a session from run to result", async () => {
 
 test("an experiment is told of no address", () => {
   const { engine, workers } = setUp(), plan = { target: { mode: "lab" as const, host: "mx.example.net" }, seed: 7 };
-  void engine.run(plan, "ws://x/tunnel", "http://x/roots");
+  void engine.run(plan, WAY);
   assert.deepEqual(workers[0]!.orders, [{ type: "run", plan: JSON.stringify(plan), seed: 7, again: "" }]);
 });
 
 test("a worker serves many sessions, one at a time", async () => {
   const { engine, workers } = setUp(), t = accepted();
-  const first = engine.run(PLAN, "ws://x/", "http://x/roots");
-  await assert.rejects(engine.run(PLAN, "ws://x/", "http://x/roots"), /a session is open/);
+  const first = engine.run(PLAN, WAY);
+  await assert.rejects(engine.run(PLAN, WAY), /a session is open/);
   plays(workers[0]!, t);
   workers[0]!.says({ type: "done", result: JSON.stringify(t.result), findings: "null", keys: "" });
   assert.deepEqual((await first).findings, []);
-  void engine.run(PLAN, "ws://x/", "http://x/roots");
+  void engine.run(PLAN, WAY);
   assert.equal(workers.length, 1);
   assert.equal(engine.trace, undefined);
 });
 
 test("pause, step, send and resume", () => {
   const { engine, workers } = setUp();
-  void engine.run(PLAN, "ws://x/", "http://x/roots");
+  void engine.run(PLAN, WAY);
   const w = workers[0]!, last = () => w.orders.at(-1);
   w.says({ type: "start", meta: JSON.stringify(accepted().meta) });
   engine.step();
@@ -104,7 +106,7 @@ test("pause, step, send and resume", () => {
 
 test("a crash keeps the trace, says why, and the next run has a new worker", async () => {
   const { engine, workers } = setUp(), t = accepted(), half = t.events.slice(0, 20);
-  const over = engine.run(PLAN, "ws://x/", "http://x/roots");
+  const over = engine.run(PLAN, WAY);
   plays(workers[0]!, t, half);
   workers[0]!.says({ type: "crash", message: "panic: index out of range\n\ngoroutine 1" });
   const trace = await over;
@@ -113,7 +115,7 @@ test("a crash keeps the trace, says why, and the next run has a new worker", asy
   assert.equal(trace.events.length, half.length);
   assert.deepEqual(trace.result!.error, { code: "crashed", message: "panic: index out of range\n\ngoroutine 1" });
   assert.equal(trace.result!.outcome, "failed");
-  const again = engine.run(PLAN, "ws://x/", "http://x/roots");
+  const again = engine.run(PLAN, WAY);
   assert.equal(workers.length, 2);
   assert.equal(engine.crash, "");
   plays(workers[1]!, t);
@@ -122,7 +124,7 @@ test("a crash keeps the trace, says why, and the next run has a new worker", asy
 });
 
 test("a crash before anything happened still has a trace", async () => {
-  const { engine, workers } = setUp(), over = engine.run(PLAN, "ws://x/", "http://x/roots");
+  const { engine, workers } = setUp(), over = engine.run(PLAN, WAY);
   workers[0]!.onerror!({ message: "" } as ErrorEvent);
   const trace = await over;
   assert.equal(trace.result!.phase, "connect");
@@ -131,14 +133,14 @@ test("a crash before anything happened still has a trace", async () => {
 });
 
 test("what the page does not understand is a crash, not a silence", async () => {
-  const { engine, workers } = setUp(), over = engine.run(PLAN, "ws://x/", "http://x/roots"), w = workers[0]!;
+  const { engine, workers } = setUp(), over = engine.run(PLAN, WAY), w = workers[0]!;
   w.says({ type: "start", meta: JSON.stringify(accepted().meta) });
   w.says({ type: "batch", events: JSON.stringify(accepted().events.slice(3)), streams: [] });
   assert.match((await over).result!.error!.message, /event 3 arrived where 0 was due/);
 });
 
 test("a disposed engine keeps its promise", async () => {
-  const { engine, workers } = setUp(), over = engine.run(PLAN, "ws://x/", "http://x/roots");
+  const { engine, workers } = setUp(), over = engine.run(PLAN, WAY);
   engine.dispose();
   assert.equal((await over).result!.error!.code, "cancelled");
   assert.ok(workers[0]!.terminated);

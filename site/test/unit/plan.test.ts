@@ -42,7 +42,7 @@ test("a form that practises", () => {
 });
 
 test("security chooses the port; a typed port wins", () => {
-  const f = { ...defaultForm(), mode: "live" as const, address: "mx.example.net" };
+  const f = { ...defaultForm(), mode: "live" as const, address: "localhost" };
   assert.equal(planOf({ ...f, security: "none" }, CONFIG, false).target.port, 25);
   assert.equal(planOf({ ...f, security: "tls" }, CONFIG, false).target.port, 465);
   assert.equal(planOf({ ...f, address: "mx.example.net:2525" }, CONFIG, true).target.port, 2525);
@@ -123,12 +123,26 @@ test("only the lab is told of links, servers and seeds", () => {
   }
 });
 
+test("without a port a domain is meant, whose mail servers are tried", () => {
+  const f: Form = { ...defaultForm(), mode: "live", address: "example.net" };
+  assert.deepEqual(planOf(f, CONFIG, false).target, { mode: "live", host: "", port: 25, domain: "example.net" });
+  assert.equal(planOf({ ...f, security: "tls" }, CONFIG, false).target.port, 465);
+  assert.equal(planOf({ ...f, ...using({ protocol: "lmtp" }), mode: "live", address: "example.net" }, CONFIG, false).target.port, 24);
+  assert.deepEqual(planOf({ ...f, address: "grace@example.net:2525" }, CONFIG, false).target, { mode: "live", host: "", port: 2525, domain: "example.net" });
+  for (const address of ["example.net", "@example.net:2525", "mx.example.net:25", "[2001:db8::1]:587"]) assert.equal(formOf(planOf({ ...f, address }, CONFIG, false), defaultForm()).address, address);
+  assert.equal(formOf(JSON.parse(`{"target": {"mode": "live", "host": "mx.example.net"}, "security": "none"}`) as Plan, defaultForm()).address, "mx.example.net:25", "a host stays one");
+  assert.deepEqual(problems(f, { ...CONFIG, lookup: true }), {});
+  assert.match(problems(f, { ...CONFIG, lookup: false }).address!, /Name one and its port/);
+  assert.deepEqual(problems({ ...f, address: "mx.example.net:25" }, { ...CONFIG, lookup: false }), {});
+});
+
 test("addresses", () => {
+  const host = (name: string, port?: number) => ({ host: name, port, domain: false }), domain = (name: string, port?: number) => ({ host: name, port, domain: true });
   for (const [text, want] of [
-    ["mx.example.net", { host: "mx.example.net", port: undefined }], [" mx.example.net:25 ", { host: "mx.example.net", port: 25 }],
-    ["[2001:db8::1]:587", { host: "2001:db8::1", port: 587 }], ["2001:db8::1", { host: "2001:db8::1", port: undefined }],
-    ["192.0.2.1:465", { host: "192.0.2.1", port: 465 }],
-    ["", undefined], ["a b", undefined], ["host:99999", undefined], ["host:0", undefined], ["http://host/", undefined], ["host:", undefined],
+    ["example.net", domain("example.net")], ["Example.NET.", domain("example.net")], ["grace@example.net", domain("example.net")], ["@example.net:2525", domain("example.net", 2525)],
+    ["b\u00fccher.example", domain("xn--bcher-kva.example")], ["localhost", host("localhost")], ["192.0.2.1", host("192.0.2.1")], ["_x.example.net", host("_x.example.net")],
+    [" mx.example.net:25 ", host("mx.example.net", 25)], ["[2001:db8::1]:587", host("2001:db8::1", 587)], ["2001:db8::1", host("2001:db8::1")], ["192.0.2.1:465", host("192.0.2.1", 465)],
+    ["", undefined], ["@", undefined], ["grace@", undefined], ["grace@localhost", undefined], ["grace@192.0.2.1", undefined], ["a b", undefined], ["host:99999", undefined], ["host:0", undefined], ["http://host/", undefined], ["host:", undefined],
   ] as const) assert.deepEqual(parseAddress(text), want, text);
 });
 

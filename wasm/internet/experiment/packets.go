@@ -16,17 +16,8 @@ import (
 	"smtpscope/wasm/internet"
 )
 
-// Limits of what a trace holds of the packets of long messages.
-const (
-	// packetsWithFields is how many packets are taken apart into fields. Beyond it
-	// only those are that something happened to.
-	packetsWithFields = 1500
-	// packetsRecorded is how many packets have an event. Beyond it only those have
-	// one that something happened to, or that begin or end a connection.
-	packetsRecorded = 30000
-	// unrecorded stands for the event of a packet that has none.
-	unrecorded = -1
-)
+// unrecorded stands for the event of a packet that has none.
+const unrecorded = -1
 
 // packets writes the lab's packets into the trace, and what TCP says of them.
 type packets struct {
@@ -53,32 +44,8 @@ type flow struct {
 type end struct {
 	host  string
 	view  dissect.Flow // what a capture on this host sees
-	sent  []sentOnce
+	sent  dissect.Sent
 	state trace.StateData // the last one written
-}
-
-// sentOnce is a run of sequence numbers, and the event of the segment in which it was sent first.
-// A sender's runs are in order and have nothing in common.
-type sentOnce struct {
-	from, to uint32
-	event    int
-}
-
-// first is the run of sequence numbers that has this one, nil for one that is new.
-func (e *end) first(seq uint32) *sentOnce {
-	i, found := slices.BinarySearchFunc(e.sent, seq, func(s sentOnce, seq uint32) int {
-		switch {
-		case s.to <= seq:
-			return -1
-		case s.from > seq:
-			return 1
-		}
-		return 0
-	})
-	if !found {
-		return nil
-	}
-	return &e.sent[i]
 }
 
 func newPackets(rec *trace.Recorder, client string) *packets {
@@ -123,10 +90,10 @@ func (p *packets) sent(packet internet.Packet) {
 		isTCP && segment.Flags.Has(dissect.SYN|dissect.FIN|dissect.RST)
 	p.taken++
 	event := unrecorded
-	if p.taken <= packetsRecorded || special {
+	if p.taken <= trace.PacketsRecorded || special {
 		at := p.rec.Packet(b)
 		e.At, e.Data = &at, trace.Encode(data)
-		if p.taken <= packetsWithFields || special {
+		if p.taken <= trace.PacketsWithFields || special {
 			e.Fields = dissect.Packet(b)
 		}
 		event = p.rec.Add(e)
@@ -135,8 +102,8 @@ func (p *packets) sent(packet internet.Packet) {
 	if !isTCP {
 		return
 	}
-	if segment.Len() > 0 && packet.Of < 0 && side.first(data.Segment.Seq) == nil {
-		side.sent = append(side.sent, sentOnce{data.Segment.Seq, data.Segment.Seq + segment.Len(), event})
+	if segment.Len() > 0 && packet.Of < 0 {
+		side.sent.Add(data.Segment.Seq, segment.Len(), event)
 	}
 	if packet.Fate != internet.Lost {
 		p.fly(packet)
@@ -167,7 +134,7 @@ func (p *packets) direction(packet internet.Packet) trace.Direction {
 // flow finds the connection of a segment, and the host that sends it.
 func (p *packets) flow(packet internet.Packet, s dissect.Segment) (*flow, *end) {
 	key := [2]netip.AddrPort{s.Src, s.Dst}
-	if f := p.flows[key]; f != nil && !(s.Flags.Has(dissect.SYN) && !s.Flags.Has(dissect.ACK) && f.over(s)) {
+	if f := p.flows[key]; f != nil && !(s.Flags.Has(dissect.SYN) && !s.Flags.Has(dissect.ACK) && f.ends[0].view.Over(s)) {
 		return f, f.ends[0]
 	}
 	if f := p.flows[[2]netip.AddrPort{s.Dst, s.Src}]; f != nil {
@@ -177,13 +144,6 @@ func (p *packets) flow(packet internet.Packet, s dissect.Segment) (*flow, *end) 
 	p.opened++
 	p.flows[key] = f
 	return f, f.ends[0]
-}
-
-// over tells whether a SYN is not that of this connection but of a later one between the same ports.
-func (f *flow) over(syn dissect.Segment) bool {
-	again := f.ends[0].view // a copy: it keeps a fixed amount of memory and no pointers
-	a, ok := again.Add(0, syn)
-	return !ok || a.Seq != 0
 }
 
 // name tells which streams a connection carries.
@@ -197,17 +157,14 @@ func (p *packets) name(ends [2]netip.AddrPort, out, in string) {
 
 // describe says what a segment means to the host that sends it.
 func (p *packets) describe(e *trace.Event, data *trace.PacketData, f *flow, side *end, s dissect.Segment, a dissect.Analysis, copied bool) {
-	d := &trace.SegmentData{Flow: f.number, Flags: s.Flags.String(), Len: int(s.Payload[1] - s.Payload[0]), Options: options(s)}
-	data.Segment = d
+	data.Segment, e.Text = dissect.Describe(f.number, s, a)
+	d := data.Segment
 	if copied { // it says what its original says
 		e.Text = "a copy"
 		return
 	}
-	d.Seq, d.Ack, d.Window, d.InFlight = a.Seq, a.Ack, a.Window, a.InFlight
-	if s.Len() > 0 {
-		if first := side.first(a.Seq); first != nil && first.event != unrecorded {
-			d.Again = &first.event
-		}
+	if first, again := side.sent.First(d.Seq); again && s.Len() > 0 && first != unrecorded {
+		d.Again = &first
 	}
 	stream := f.streams[0]
 	if side == f.ends[1] {
@@ -216,20 +173,6 @@ func (p *packets) describe(e *trace.Event, data *trace.PacketData, f *flow, side
 	if d.Len > 0 && stream != "" && a.Offset >= 0 {
 		data.Carries = &trace.Range{Stream: stream, Off: a.Offset, Len: int64(d.Len)}
 	}
-	var words []string
-	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
-	add("%s seq %d", d.Flags, d.Seq)
-	if s.Flags.Has(dissect.ACK) {
-		add("ack %d", d.Ack)
-	}
-	if d.Len > 0 {
-		add("len %d", d.Len)
-	}
-	add("win %d", d.Window)
-	if d.Options != "" && s.Flags.Has(dissect.SYN) {
-		add("%s", d.Options)
-	}
-	e.Text = strings.Join(words, " ")
 }
 
 // unanswered is how many SYNs the client has sent for a connection that was not answered.
@@ -237,31 +180,11 @@ func (p *packets) unanswered() (syns int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, f := range p.flows {
-		if f.ends[0].host == p.client && len(f.ends[1].sent) == 0 {
+		if _, answered := f.ends[1].sent.First(0); f.ends[0].host == p.client && !answered {
 			syns = max(syns, f.syns)
 		}
 	}
 	return syns
-}
-
-func options(s dissect.Segment) string {
-	var out []string
-	if s.MSS > 0 {
-		out = append(out, fmt.Sprintf("mss %d", s.MSS))
-	}
-	if s.SACKPermitted {
-		out = append(out, "sack")
-	}
-	for _, b := range s.SACK {
-		out = append(out, fmt.Sprintf("sack %d octets", b[1]-b[0]))
-	}
-	if s.Timestamps != nil {
-		out = append(out, "ts")
-	}
-	if s.WindowScale >= 0 {
-		out = append(out, fmt.Sprintf("ws %d", s.WindowScale))
-	}
-	return strings.Join(out, " ")
 }
 
 // arrive takes note of the segments that have reached their host by now.
@@ -292,12 +215,9 @@ func (p *packets) arrived(now time.Duration) {
 }
 
 func (p *packets) remark(host string, packet int, a dissect.Analysis) {
-	if a.Marks == 0 {
-		return
+	if e, remarkable := a.Remark(packet, host); remarkable {
+		p.rec.Add(e)
 	}
-	d := trace.AnalysisData{Packet: packet, Host: host, Marks: a.Marks.Names(), DuplicateACK: a.DuplicateACK}
-	p.rec.Add(trace.Event{Layer: trace.LayerTCP, Kind: trace.KindAnalysis, Src: trace.Derived, Data: trace.Encode(d),
-		Text: fmt.Sprintf("%s, as %s sees it", strings.Join(d.Marks, ", "), host)})
 }
 
 // state records what the TCP of a host says of a connection, when it is news.

@@ -33,7 +33,7 @@ func TestPacketsBeyondThoseRecorded(t *testing.T) {
 	}
 	send(exporttest.SYN, seq, "", internet.Delivered)
 	seq++
-	for number < packetsRecorded+10 {
+	for number < trace.PacketsRecorded+10 {
 		next(internet.Delivered)
 	}
 	missing := seq
@@ -54,8 +54,8 @@ func TestPacketsBeyondThoseRecorded(t *testing.T) {
 			remarks = append(remarks, dataOf[trace.AnalysisData](t, e))
 		}
 	}
-	assert.Len(t, segments, packetsRecorded+4)
-	lost, again, unknown := segments[packetsRecorded], segments[packetsRecorded+1], segments[packetsRecorded+2]
+	assert.Len(t, segments, trace.PacketsRecorded+4)
+	lost, again, unknown := segments[trace.PacketsRecorded], segments[trace.PacketsRecorded+1], segments[trace.PacketsRecorded+2]
 	assert.Equal(t, &lost.N, dataOf[trace.PacketData](t, again).Segment.Again)
 	assert.Nil(t, dataOf[trace.PacketData](t, unknown).Segment.Again)
 	assert.Equal(t, []trace.AnalysisData{
