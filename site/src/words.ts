@@ -89,7 +89,7 @@ const POLICY: Partial<Record<string, string>> = { _d: "DMARC", _m: "MTA-STS", _s
 /** What the DNS said: of the MX in full, of the rest what there is and what there is not. */
 function lookupWords(rows: Rows, row: Row): Words {
   const events = row.parts.map((n) => rows.trace!.events[n] as EventOfKind<"dns", "lookup">), { text = "", data } = events[0]!;
-  if (data.type === "MX") return { main: text, par: (data.cached ? "asked before" : format.duration(data.took)) + (data.ad ? ", DNSSEC" : "") };
+  if (data.type === "MX") return { main: text, par: data.cached ? "" : format.duration(data.took), note: [data.cached ? "answered before" : "", data.ad ? "DNSSEC" : ""].filter(Boolean).join(", ") };
   const said: Record<string, string[]> = { "published: ": [], "not published: ": [] };
   for (const { text = "", data: d } of events) {
     const txt = d.type === "TXT"; // the text has the policy first

@@ -4,6 +4,7 @@ package bridge
 
 import (
 	"encoding/json"
+	"runtime"
 	"sync"
 	"syscall/js"
 
@@ -107,6 +108,7 @@ func NewSink() *Sink {
 	s := &Sink{dirty: make(chan struct{}, 1)}
 	go func() {
 		for range s.dirty {
+			runtime.Gosched() // the session's next command goes first
 			s.Flush()
 		}
 	}()

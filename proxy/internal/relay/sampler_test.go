@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,10 @@ import (
 
 // measured runs a sampler over a connection whose round-trip time the test sets, and keeps when what was reported.
 type measured struct {
-	rtt  time.Duration
 	step time.Duration // by which it grows whenever it is read
+
+	mu   sync.Mutex
+	rtt  time.Duration
 	err  error
 	sent []time.Duration // since the start
 	rtts []time.Duration
@@ -25,12 +28,22 @@ func (m *measured) start() *sampler {
 	began := time.Now()
 	return newSampler(
 		func() (tunnel.Sample, error) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
 			m.rtt += m.step
 			return tunnel.Sample{State: "ESTABLISHED", RTT: m.rtt}, m.err
 		},
 		func(s tunnel.Sample) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
 			m.sent, m.rtts = append(m.sent, time.Since(began)), append(m.rtts, s.RTT)
 		})
+}
+
+func (m *measured) set(rtt time.Duration, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rtt, m.err = rtt, err
 }
 
 func TestSamplerReportsChanges(t *testing.T) {
@@ -42,18 +55,18 @@ func TestSamplerReportsChanges(t *testing.T) {
 			synctest.Wait()
 		}
 		after(time.Second) // nothing changes
-		m.rtt = 2
+		m.set(2, nil)
 		after(10 * time.Millisecond)
-		m.rtt = 3 // before anybody looked
+		m.set(3, nil) // before anybody looked
 		after(290 * time.Millisecond)
-		m.rtt, m.err = 4, errors.New("no answer")
+		m.set(4, errors.New("no answer"))
 		after(time.Second)
-		m.err = nil
+		m.set(4, nil)
 		after(time.Second)
-		m.rtt = 5
+		m.set(5, nil)
 		s.stop(true)
 		s.stop(true)
-		m.rtt = 6
+		m.set(6, nil)
 		after(time.Second)
 		assert.Equal(t, []time.Duration{1, 3, 4, 5}, m.rtts)
 		assert.Equal(t, []time.Duration{0, 1100 * time.Millisecond, 2400 * time.Millisecond, 3300 * time.Millisecond}, m.sent)
@@ -80,7 +93,7 @@ func TestSamplerIsToldThatNobodyListens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &measured{rtt: 1}
 		s := m.start()
-		m.rtt = 2
+		m.set(2, nil)
 		s.stop(false)
 		time.Sleep(time.Second)
 		synctest.Wait()
