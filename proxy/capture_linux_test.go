@@ -80,6 +80,12 @@ func TestCaptureWithoutTheCapability(t *testing.T) {
 		t.Skipf("NOT RUN: this system makes no user namespace: %v", err)
 	}
 	cmd, p := childWith(t, none, "--capture")
+	offered := p.offered(t)
+	assert.False(t, offered.Packets)
+	assert.Contains(t, offered.WhyNoPackets, "CAP_NET_RAW")
+	assert.Zero(t, p.packets(t), "and the program goes on")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, cmd.Wait()) // after which its log is whole
 	var lines []string
 	for line := range strings.Lines(p.stderr.String()) {
 		if strings.Contains(line, "--capture") {
@@ -90,10 +96,4 @@ func TestCaptureWithoutTheCapability(t *testing.T) {
 	for _, grant := range []string{"setcap cap_net_raw=ep", "AmbientCapabilities=CAP_NET_RAW", "--cap-add NET_RAW", "capabilities.add"} {
 		assert.Contains(t, lines[0], grant)
 	}
-	offered := p.offered(t)
-	assert.False(t, offered.Packets)
-	assert.Contains(t, offered.WhyNoPackets, "CAP_NET_RAW")
-	assert.Zero(t, p.packets(t), "and the program goes on")
-	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	assert.NoError(t, cmd.Wait())
 }

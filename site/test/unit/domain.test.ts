@@ -44,7 +44,7 @@ const told = (rows: Rows) => rows.list.map((r) => Object.values(wordsOf(rows, r)
 test("the MX has a row, what is published another, and each mail server that is tried", () => {
   const rows = tried();
   assert.deepEqual(told(rows), [
-    "MX example.net: 10 down.example.net, 20 mx.example.net | 2.00 ms, DNSSEC",
+    "MX example.net: 10 down.example.net, 20 mx.example.net | 2.00 ms | DNSSEC",
     "failed down.example.net",
     "published: SPF, DMARC; not published: MTA-STS, TLSA | 7 answers",
     "The next one is tried.",
@@ -63,7 +63,7 @@ test("a look-up opens into its records or answers, and is told in the transcript
   const lines = (i: number) => layout.parts(i).flatMap((p) => (p.type === "lines" ? p.lines : []));
   assert.deepEqual(lines(0), ["example.net 300 MX 20 mx.example.net.", "example.net 300 MX 10 down.example.net."]);
   assert.deepEqual([lines(2).length, lines(2)[0], lines(2)[6]], [7, "TXT example.net: v=spf1 -all, <b>x</b>", "MTA-STS policy of example.net: none. 404"]);
-  assert.deepEqual(lineOf(rows, rows.list[0]!).lines, ["client > proxy: MX example.net: 10 down.example.net, 20 mx.example.net"]);
+  assert.deepEqual(lineOf(rows, rows.list[0]!).lines, ["client > proxy: MX example.net: 10 down.example.net, 20 mx.example.net, DNSSEC"]);
 });
 
 test("a trace whose answers are of another form is not opened", () => {
