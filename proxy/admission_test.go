@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -123,20 +122,7 @@ func TestClientsBehindATrustedProxy(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, "220 mx.example.net\r\n")
-			_ = c.Close()
-		}
-	}()
-	port := ln.Addr().(*net.TCPAddr).Port
+	port := greeter(t)
 	target := fmt.Sprintf("127.0.0.1:%d", port)
 	file := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(file, []byte(strings.Repeat("0123456789", 4)+"\n"), 0o600))

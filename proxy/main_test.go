@@ -359,10 +359,11 @@ func TestDeniedTargets(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, status)
 }
 
-func TestAllowedTarget(t *testing.T) {
+// greeter is a mail server on a port of loopback that greets and leaves.
+func greeter(t *testing.T) (port int) {
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer ln.Close()
+	t.Cleanup(func() { ln.Close() })
 	go func() {
 		for {
 			c, err := ln.Accept()
@@ -370,10 +371,14 @@ func TestAllowedTarget(t *testing.T) {
 				return
 			}
 			_, _ = io.WriteString(c, "220 mx.example.net\r\n")
-			c.Close()
+			_ = c.Close()
 		}
 	}()
-	port := ln.Addr().(*net.TCPAddr).Port
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+func TestAllowedTarget(t *testing.T) {
+	port := greeter(t)
 	p := startProgram(t, "--allow", fmt.Sprintf("localhost:%d,25", port), "--allow", fmt.Sprintf("127.0.0.1:%d", port))
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		w := p.open(t, host, port)

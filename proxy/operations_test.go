@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -119,20 +118,7 @@ func startNATS(t *testing.T) *server.Server {
 }
 
 func TestReplicasShareQuotas(t *testing.T) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, "220 mx.example.net\r\n")
-			c.Close()
-		}
-	}()
-	port := ln.Addr().(*net.TCPAddr).Port
+	port := greeter(t)
 	url := startNATS(t).ClientURL()
 	args := []string{"--allow", fmt.Sprintf("127.0.0.1:%d", port), "--rate", "1", "--nats", url}
 	one, other := startProgram(t, args...), startProgram(t, args...)
